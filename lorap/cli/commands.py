@@ -1,0 +1,167 @@
+"""The commands that make things: each turns its options into a spec and hands it to the library."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lorap.cli.work import announce, method_of, on_device, print_json, recipe_of, spec_from
+from lorap.config import load_params, lookup, parse_spec
+from lorap.errors import LorapError
+from lorap.grid import report_spec
+from lorap.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, ReportSpec
+
+
+def fetch(arguments: Namespace) -> None:
+    """``lorap fetch``."""
+    from lorap.fetch import fetch as fetch_model
+    from lorap.provenance import is_made_from, new_artifact
+
+    spec = parse_spec(FetchSpec, arguments.spec) if arguments.spec else _fetch_spec(arguments)
+    if is_made_from(arguments.out, spec):
+        announce(arguments.out, "is there already")
+        return
+    with new_artifact(arguments.out, spec, {}, folder=True) as folder:
+        fetch_model(spec.model, folder)
+    announce(arguments.out)
+
+
+def _fetch_spec(arguments: Namespace) -> FetchSpec:
+    """A model by its name in params.yaml, else a folder, a GGUF file or a hub id."""
+    models, name = load_params(arguments.params).models, arguments.name
+    model: dict[str, Any]
+    if name in models:
+        model = models[name].model_dump()
+    elif Path(name).is_dir():
+        model = {"source": "folder", "path": name}
+    elif name.endswith(".gguf"):
+        model = {"source": "gguf", "path": name}
+    elif name.count("/") == 1:
+        model = {"source": "hub", "repo": name}
+    else:
+        raise LorapError(
+            f"model: {name!r} is no folder, no .gguf file, no hub id (owner/name) and not in params.yaml: "
+            + ", ".join(sorted(models))
+        )
+    model |= {key: value for key in ("revision", "dtype") if (value := getattr(arguments, key))}
+    return spec_from(FetchSpec, name=Path(name).name, model=model)
+
+
+def calibrate(arguments: Namespace) -> None:
+    """``lorap calibrate``."""
+    from lorap.data.calibrate import calibrate as make_calibration
+    from lorap.models.folder import load_tokenizer
+    from lorap.provenance import new_artifact
+
+    spec = parse_spec(CalibrateSpec, arguments.spec) if arguments.spec else _calibrate_spec(arguments)
+    inputs = {"model": arguments.model} | ({"text": arguments.text} if arguments.text else {})
+    tokenizer = load_tokenizer(arguments.model)
+    with new_artifact(arguments.out, spec, inputs) as file:
+        make_calibration(spec, tokenizer, arguments.text, file)
+    announce(arguments.out)
+
+
+def _calibrate_spec(arguments: Namespace) -> CalibrateSpec:
+    params = load_params(arguments.params)
+    return spec_from(
+        CalibrateSpec,
+        **corpus_of(arguments, params.corpora),
+        nsamples=arguments.nsamples,
+        seqlen=arguments.seqlen,
+        seed=params.seed if arguments.seed is None else arguments.seed,
+    )
+
+
+def corpus_of(arguments: Namespace, corpora: dict[str, Any]) -> dict[str, Any]:
+    """The corpus's label and source; with a text file the source is that file."""
+    if arguments.text is not None:
+        if not arguments.text.is_file():
+            raise LorapError(f"{arguments.text}: no such text file")
+        return {"corpus": arguments.corpus or arguments.text.name, "source": None}
+    if arguments.corpus is None:
+        raise LorapError("corpus: missing, give --corpus NAME or --text FILE")
+    return {"corpus": arguments.corpus, "source": lookup(corpora, arguments.corpus, "corpus")}
+
+
+def plan(arguments: Namespace) -> None:
+    """``lorap plan``."""
+    from lorap.models.folder import read_config
+    from lorap.plan import describe_plan, plan_model
+
+    recipe = recipe_of(method_of(arguments, load_params(arguments.params)), _sparsity(arguments))
+    found = plan_model(read_config(arguments.model), recipe)
+    if arguments.json:
+        print_json(found.as_dict(arguments.tokens))
+    else:
+        print(describe_plan(found, arguments.tokens))
+
+
+def _sparsity(arguments: Namespace) -> float:
+    if arguments.sparsity is None:
+        raise LorapError("--sparsity: missing, expected a number in [0, 1)")
+    return arguments.sparsity
+
+
+def compress(arguments: Namespace) -> None:
+    """``lorap compress``."""
+    from lorap.compress import compress as compress_model
+    from lorap.data.calibration import read_calibration
+    from lorap.models.folder import DTYPES, find_tokenizer
+    from lorap.provenance import new_artifact
+
+    spec = parse_spec(CompressSpec, arguments.spec) if arguments.spec else _compress_spec(arguments)
+    recipe = recipe_of(spec.method, spec.sparsity)
+    input_ids = read_calibration(arguments.calibration, find_tokenizer(arguments.model))
+    inputs = {"model": arguments.model, "calibration": arguments.calibration}
+    with (
+        on_device(arguments.device, "--batch (compress.batch)") as device,
+        new_artifact(arguments.out, spec, inputs, str(device), folder=True) as folder,
+    ):
+        compress_model(
+            arguments.model,
+            input_ids,
+            recipe,
+            folder,
+            form=spec.form,
+            dtype=DTYPES.get(spec.dtype),
+            device=device,
+            batch=spec.batch,
+            quiet=arguments.quiet,
+        )
+    announce(arguments.out)
+
+
+def _compress_spec(arguments: Namespace) -> CompressSpec:
+    params = load_params(arguments.params)
+    names = ("form", "dtype", "batch")
+    overrides = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return spec_from(
+        CompressSpec,
+        method=method_of(arguments, params),
+        sparsity=_sparsity(arguments),
+        **(params.compress.model_dump() | overrides),
+    )
+
+
+def export(arguments: Namespace) -> None:
+    """``lorap export``."""
+    from lorap.export import export_dense
+    from lorap.provenance import new_artifact
+
+    spec = spec_from(ExportSpec, form=arguments.form)
+    with new_artifact(arguments.out, spec, {"model": arguments.model}, folder=True) as folder:
+        export_dense(arguments.model, folder)
+    announce(arguments.out)
+
+
+def report(arguments: Namespace) -> None:
+    """``lorap report``."""
+    from lorap.report.build import build_report
+
+    spec = parse_spec(ReportSpec, arguments.spec) if arguments.spec else _report_spec(arguments)
+    print(build_report(spec, arguments.results / spec.name))
+
+
+def _report_spec(arguments: Namespace) -> ReportSpec:
+    if arguments.grid is None:
+        raise LorapError("--grid: missing, expected the name of a grid of params.yaml")
+    return report_spec(load_params(arguments.params), arguments.grid)

@@ -1,0 +1,53 @@
+"""Parses the command line, runs the command, and tells faults in one line."""
+
+import errno
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from lorap import __version__
+from lorap.cli.options import add_commands
+from lorap.errors import LorapError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0, 1 for a fault told in one line, 130 when interrupted."""
+    parser = ArgumentParser(prog="lorap", description="Structured compression of LLaMA-family models (LoRAP).")
+    parser.add_argument("--version", action="version", version=f"lorap {__version__}")
+    add_commands(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        run(arguments)
+    except LorapError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        print("lorap: interrupted, nothing half-written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `lorap plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            return fail(f"{error.filename or 'output'}: {error.strerror}; free space or choose another --out")
+        raise
+    return 0
+
+
+def run(arguments: Namespace) -> None:
+    """Runs the command that was asked for, with heavy libraries kept quiet."""
+    from importlib import import_module
+
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if arguments.quiet:
+        os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+    command = getattr(import_module(arguments.module), arguments.function)
+    command(arguments)
+
+
+def fail(message: str) -> int:
+    """Prints a fault, one line for each of its own; returns the exit code."""
+    for line in message.splitlines():
+        print(f"lorap: error: {line}", file=sys.stderr)
+    return 1

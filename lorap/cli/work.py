@@ -1,0 +1,84 @@
+"""What the commands share: checked specs, methods with overrides, devices, and what is printed."""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from lorap.config import SpecT, describe_faults, lookup
+from lorap.errors import LorapError
+from lorap.schema import Method, Params
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorap.methods import Recipe
+
+
+def spec_from(kind: type[SpecT], **settings: Any) -> SpecT:
+    """A sealed spec from the options of the command line; faults name the option."""
+    spec = checked(kind, **settings)
+    return spec.sealed()
+
+
+def checked(kind: type[SpecT], **settings: Any) -> SpecT:
+    """A model of settings; faults are told as those of the command line's options."""
+    try:
+        return kind.model_validate(settings)
+    except ValidationError as error:
+        faults = describe_faults(error, "option")
+        raise LorapError("\n".join(fault.replace("_", "-") for fault in faults)) from error
+
+
+def method_of(arguments: Namespace, params: Params) -> Method:
+    """The named method with the overrides of the command line."""
+    method = lookup(params.methods, arguments.method, "method")
+    names = ("attention", "ffn", "allocation", "keep_least")
+    overrides = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return checked(Method, **(method.model_dump() | overrides))
+
+
+def recipe_of(method: Method, sparsity: float) -> "Recipe":
+    """The method made ready for one sparsity."""
+    from lorap.methods import make_recipe
+
+    return make_recipe(method.attention, method.ffn, method.allocation, method.keep_least, sparsity)
+
+
+@contextmanager
+def on_device(name: str, knob: str) -> "Iterator[torch.device]":
+    """The device to work on; running out of its memory is told with the knob that helps.
+
+    Raises:
+        LorapError: There is no such device, or its memory is too small.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise LorapError(f"--device {name}: not usable here ({str(error).splitlines()[0]})") from error
+    try:
+        yield device
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise LorapError(f"--device {name}: out of memory; lower {knob}") from error
+
+
+def announce(path: Path, did: str = "written", quiet_stdout: bool = False) -> None:
+    """Says what was made, and how large it is."""
+    files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files)
+    print(f"{path}: {did} ({size / 1e6:.1f} MB)", file=sys.stderr if quiet_stdout else sys.stdout)
+
+
+def print_json(value: Any) -> None:
+    """JSON alone on standard output."""
+    print(json.dumps(value, indent=2))

@@ -1,0 +1,72 @@
+"""Low-rank factors of a weight: one idea, three metrics (method.md, 4 and 5).
+
+``left @ right = U U^T W`` with U the top eigenvectors of W M W^T: M = I is the plain SVD, M = diag(d)^2 weighs each
+input feature by its size, M = Cov[x] finds the principal subspace of the output. No inverse of the metric and no full
+SVD is needed; the eigenvectors of the smaller Gram matrix are enough.
+"""
+
+import torch
+from torch import Tensor
+
+# Below this ratio of the last kept to the largest eigenvalue, float32 no longer resolves the subspace.
+FLOAT32_RESOLVES = 1e-4
+
+
+def factorise(weight: Tensor, rank: int, metric: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The best rank-``rank`` approximation of a weight in the norm of a metric.
+
+    Args:
+        weight: (out, in).
+        rank: Inner width of the factors, at most min(out, in).
+        metric: None for the plain norm, (in,) for the d of M = diag(d)^2, (in, in) for a full M.
+
+    Returns:
+        ``left`` (out, rank) with orthonormal columns and ``right`` (rank, in), both float32.
+    """
+    weight = weight.float()
+    if weight.shape[0] <= weight.shape[1]:
+        left = top_eigenvectors(output_gram(weight, metric), rank)
+    else:  # the Gram matrix on the input side is smaller; it leads to the same subspace
+        weighted = weigh(weight, metric)
+        left = torch.linalg.qr(weighted @ top_eigenvectors(weighted.T @ weighted, rank)).Q
+    return left, left.T @ weight
+
+
+def weigh(weight: Tensor, metric: Tensor | None) -> Tensor:
+    """W C with C C^T = M, so that its plain norm is the norm of the metric: (out, in)."""
+    if metric is None:
+        return weight
+    if metric.dim() == 1:
+        return weight * metric
+    values, vectors = torch.linalg.eigh(metric)
+    return weight @ (vectors * values.clamp(min=0).sqrt())
+
+
+def output_gram(weight: Tensor, metric: Tensor | None) -> Tensor:
+    """W M W^T: (out, out)."""
+    if metric is not None and metric.dim() == 2:
+        return weight @ metric @ weight.T
+    weighted = weigh(weight, metric)
+    return weighted @ weighted.T
+
+
+def top_eigenvectors(gram: Tensor, rank: int) -> Tensor:
+    """Eigenvectors of the ``rank`` largest eigenvalues of a symmetric matrix: (n, rank), largest first."""
+    values, vectors = torch.linalg.eigh(gram)
+    if values[-rank] < FLOAT32_RESOLVES * values[-1]:
+        values, vectors = torch.linalg.eigh(gram.double())
+    return vectors[:, -rank:].flip(1).to(gram.dtype)
+
+
+def relative_error(weight: Tensor, approximation: Tensor, scale: Tensor | None) -> float:
+    """||(W - W') diag(d)||_F / ||W diag(d)||_F; ``scale`` is d (in,), None for d = 1."""
+    weight, approximation = weight.float(), approximation.float()
+    norm = torch.linalg.matrix_norm
+    return float(norm(weigh(weight - approximation, scale)) / norm(weigh(weight, scale)))
+
+
+def spectrum(weight: Tensor, scale: Tensor | None) -> Tensor:
+    """Singular values of W diag(d), largest first: (min(out, in),)."""
+    weighted = weigh(weight.float(), scale)
+    gram = weighted @ weighted.T if weight.shape[0] <= weight.shape[1] else weighted.T @ weighted
+    return torch.linalg.eigvalsh(gram.double()).clamp(min=0).sqrt().flip(0)

@@ -1,0 +1,1 @@
+"""Text and the windows cut from it."""

@@ -1,0 +1,32 @@
+"""Making a calibration file (``lorap calibrate``)."""
+
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from lorap.data.calibration import rows_hash, tokenizer_hash, write_calibration
+from lorap.data.corpora import load_rows, read_text
+from lorap.data.windows import draw_windows
+from lorap.schema import FilesCorpus
+from lorap.specs import CalibrateSpec
+
+
+def calibrate(spec: CalibrateSpec, tokenizer: PreTrainedTokenizerBase, text: Path | None, out: Path) -> None:
+    """Draws calibration windows from a corpus, or from a text file, and writes them.
+
+    Raises:
+        LorapError: The corpus cannot be read or is too short.
+    """
+    rows = [read_text(text)] if spec.source is None and text is not None else load_rows(spec.source, "calibration")
+    if isinstance(spec.source, FilesCorpus) and "calibration" in spec.source.join:
+        rows = [spec.source.join["calibration"].join(rows)]
+    windows = draw_windows(tokenizer, rows, spec.nsamples, spec.seqlen, spec.seed)
+    origin = {
+        "corpus": spec.corpus,
+        "text_sha256": rows_hash(rows),
+        "tokenizer": tokenizer_hash(tokenizer),
+        "seed": str(spec.seed),
+        "nsamples": str(spec.nsamples),
+        "seqlen": str(spec.seqlen),
+    }
+    write_calibration(out, windows, origin)

@@ -1,0 +1,129 @@
+"""Corpora: rows of text by split, from the hub, a local file, or Python's own reference."""
+
+import gzip
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lorap.errors import LorapError
+from lorap.files import sha256_file
+from lorap.schema import FilesCorpus, PydocCorpus, Split
+
+LOCAL_ROOT = "LORAP_DATA"
+PYDOC_SHARES: dict[Split, float] = {"calibration": 0.4, "tuning": 0.35, "evaluation": 0.25}  # of the characters
+
+
+def load_rows(corpus: FilesCorpus | PydocCorpus, split: Split) -> Sequence[str]:
+    """The rows of one split.
+
+    Raises:
+        LorapError: The corpus has no such split, or its file is missing or has not the column.
+    """
+    if isinstance(corpus, PydocCorpus):
+        return pydoc_rows(split)
+    path = _local_path(corpus, split) or _hub_path(corpus, split)
+    return read_rows(path, corpus.column, corpus.line_ends == "keep")
+
+
+def corpus_file(corpus: FilesCorpus | PydocCorpus, split: Split) -> dict[str, str]:
+    """Where a split comes from, for a protocol: the file's name and hash, and the hub's repository if it is one's."""
+    if isinstance(corpus, PydocCorpus):
+        return {"file": "pydoc_data.topics"}
+    if local := _local_path(corpus, split):
+        return {"file": corpus.local[split], "sha256": sha256_file(local)}
+    path = _hub_path(corpus, split)
+    origin = {"file": corpus.files[split], "sha256": sha256_file(path), "repo": str(corpus.repo)}
+    return origin | {"revision": corpus.revision}
+
+
+def pydoc_rows(split: Split) -> list[str]:
+    """Topics of the Python reference, each paragraph once, dealt to the splits by size.
+
+    Topics quote each other at length. A paragraph stays where it stands first, so no split has text of another.
+    """
+    from pydoc_data.topics import topics
+
+    seen: set[str] = set()
+    rows: dict[Split, list[str]] = {name: [] for name in PYDOC_SHARES}
+    sizes = dict.fromkeys(PYDOC_SHARES, 0)
+    for name in sorted(topics):
+        fresh = [part for part in topics[name].split("\n\n") if part.strip() and part.strip() not in seen]
+        seen.update(part.strip() for part in fresh)
+        neediest = min(PYDOC_SHARES, key=lambda name: sizes[name] / PYDOC_SHARES[name])
+        if fresh:
+            rows[neediest].append("\n\n".join(fresh))
+            sizes[neediest] += len(rows[neediest][-1])
+    return rows[split]
+
+
+def read_text(path: Path) -> str:
+    """A plain text file, gzipped or not, as one string.
+
+    Raises:
+        LorapError: The file cannot be read or is not UTF-8 text.
+    """
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise LorapError(f"{path}: cannot be read as text ({error})") from error
+
+
+def read_rows(path: Path, column: str = "text", keep_line_ends: bool = False) -> Sequence[str]:
+    """Rows of a .parquet, .jsonl, .json or plain text file, the last three gzipped or not.
+
+    Args:
+        path: The file.
+        column: The field that holds the text; plain text has none, its rows are its lines.
+        keep_line_ends: Of plain text: keep each line as it is, except that a blank one is empty; else strip it.
+
+    Raises:
+        LorapError: The file cannot be read, or a row has not the column.
+    """
+    kind = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
+    if kind not in (".parquet", ".jsonl", ".json"):
+        lines = read_text(path).splitlines(keepends=True)
+        return [(line if line.strip() else "") if keep_line_ends else line.strip() for line in lines]
+    return _table_column(path, "parquet" if kind == ".parquet" else "json", column)
+
+
+def _table_column(path: Path, builder: str, column: str) -> Sequence[str]:
+    import datasets
+
+    if not path.is_file():
+        raise LorapError(f"{path}: no such file")
+    try:
+        table = datasets.load_dataset(builder, data_files=str(path), split="train")
+    except (datasets.exceptions.DatasetGenerationError, OSError, ValueError, json.JSONDecodeError) as error:
+        raise LorapError(f"{path}: cannot be read as {builder} ({str(error).splitlines()[0]})") from error
+    if column not in table.column_names:
+        raise LorapError(f"{path}: no column {column!r}, expected one of {', '.join(table.column_names)}")
+    return table[column]
+
+
+def _local_path(corpus: FilesCorpus, split: Split) -> Path | None:
+    """The local file that overrides the hub's, where params.yaml names one and LORAP_DATA is set."""
+    root = os.environ.get(LOCAL_ROOT)
+    if not root or split not in corpus.local:
+        return None
+    path = Path(root, corpus.local[split])
+    if not path.is_file():
+        raise LorapError(f"{path}: no such file; correct {LOCAL_ROOT} or unset it to read from the hub")
+    return path
+
+
+def _hub_path(corpus: FilesCorpus, split: Split) -> Path:
+    """The hub's file, downloaded into the hub's own cache."""
+    if corpus.repo is None or split not in corpus.files:
+        known = ", ".join(sorted({*corpus.files, *corpus.local})) or "none"
+        raise LorapError(f"corpus: no {split} text on the hub; its splits are {known}, local ones need {LOCAL_ROOT}")
+    import httpx
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(corpus.repo, corpus.files[split], repo_type="dataset", revision=corpus.revision))
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LorapError(f"{corpus.repo}: {corpus.files[split]} cannot be downloaded ({reason})") from error

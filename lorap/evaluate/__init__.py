@@ -1,0 +1,1 @@
+"""Measurements of a model, each with its whole protocol."""

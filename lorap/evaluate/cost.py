@@ -1,0 +1,105 @@
+"""What a model costs: parameters, MACs, memory and time, measured with warm-up, synchronisation and medians."""
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lorap.plan import count_macs, count_parameters
+from lorap.schema import Cost
+
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def measure_cost(cost: Cost, model: PreTrainedModel) -> dict[str, Any]:
+    """Counts and timings of a model; the keys at the top are those of the first batch size.
+
+    Seconds are medians. Memory is the peak while measuring: of the CUDA allocator, or of the whole process on a CPU,
+    libraries included.
+    """
+    reset_peak_memory(model.device)
+    batches = [_time_batch(cost, model, batch) for batch in cost.batches]
+    first = batches[0]
+    return {
+        "parameters": count_parameters(model),
+        "macs": count_macs(model, cost.tokens),
+        "tokens": cost.tokens,
+        "peak_memory_bytes": peak_memory(model.device),
+        "prefill_seconds": first["prefill_seconds"],
+        "decode_tokens_per_second": first["decode_tokens_per_second"],
+        "batches": batches,
+        "protocol": {
+            **cost.model_dump(exclude={"batches"}),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "memory_of": "CUDA allocator" if model.device.type == "cuda" else "process",
+        },
+    }
+
+
+@torch.no_grad()
+def _time_batch(cost: Cost, model: PreTrainedModel, batch: int) -> dict[str, float]:
+    """Median seconds to read a prompt, and new tokens a second after it, for one batch size."""
+    generator = torch.Generator().manual_seed(0)
+    prompt = torch.randint(model.config.vocab_size, (batch, cost.prompt), generator=generator).to(model.device)
+
+    def prefill() -> Any:
+        return model(input_ids=prompt, use_cache=True, logits_to_keep=1)
+
+    def decode() -> None:
+        state = prefill()
+        for _ in range(cost.new_tokens):
+            token: Tensor = state.logits[:, -1:].argmax(-1)
+            state = model(input_ids=token, past_key_values=state.past_key_values, use_cache=True)
+
+    prefill_seconds = _median_seconds(prefill, cost, model.device)
+    decode_seconds = _median_seconds(decode, cost, model.device) - prefill_seconds
+    return {
+        "batch": batch,
+        "prefill_seconds": prefill_seconds,
+        "decode_tokens_per_second": batch * cost.new_tokens / decode_seconds,
+    }
+
+
+def _median_seconds(work: Callable[[], Any], cost: Cost, device: torch.device) -> float:
+    for _ in range(cost.warmup):
+        work()
+    seconds = []
+    for _ in range(cost.repeats):
+        _synchronise(device)
+        started = time.perf_counter()
+        work()
+        _synchronise(device)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Makes ``peak_memory`` start from here, where the system can: CUDA, and Linux on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif CLEAR_REFS.exists():
+        CLEAR_REFS.write_text("5")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak memory in bytes since the last reset; on systems without one, since the process began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if STATUS.exists():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

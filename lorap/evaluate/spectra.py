@@ -1,0 +1,47 @@
+"""How low-rank the weights are in the eyes of their inputs, by depth: the claim of the paper's title."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lorap.core.factorise import spectrum
+from lorap.layers import LayerLoop
+from lorap.models.adapter import INPUT_OF, PROJECTIONS, READERS, linear
+from lorap.models.folder import read_config, skeleton
+
+POINTS = 33  # of every cumulative curve, from rank 0 to full rank
+
+
+def measure_spectra(model: Path, input_ids: Tensor, device: torch.device, batch: int, quiet: bool) -> dict[str, Any]:
+    """Cumulative energy of the singular values of W diag(d) for every projection of a dense model.
+
+    Args:
+        model: Folder of the dense model.
+        input_ids: (windows, tokens), int64.
+        device: Where the layers run.
+        batch: Windows a forward pass.
+        quiet: No progress bar.
+
+    Returns:
+        ``rank_fractions``, the abscissae; ``layers``, for each one the energy held at those ranks, by projection.
+    """
+    config = read_config(model)
+    loop = LayerLoop(skeleton(config), model, input_ids, config.dtype or torch.float32, device, batch)
+    layers = []
+    for index, layer in tqdm(loop, total=len(loop), desc="spectra", unit="layer", disable=quiet):
+        moments = loop.gather(index, layer, dict.fromkeys(READERS, "scale"))
+        scales = {name: moment.scale() for name, moment in moments.items()}
+        layers.append({n: held_energy(linear(layer, n).weight, scales[INPUT_OF[n]]) for n in PROJECTIONS})
+        loop.advance(index, layer)
+    return {"rank_fractions": torch.linspace(0, 1, POINTS).tolist(), "layers": layers}
+
+
+def held_energy(weight: Tensor, scale: Tensor) -> list[float]:
+    """Share of ||W diag(d)||^2 that the best approximation of each rank holds, at evenly spaced ranks."""
+    energy = spectrum(weight, scale).square()
+    held = torch.cat([energy.new_zeros(1), energy.cumsum(0)]) / energy.sum()
+    ranks = torch.linspace(0, len(energy), POINTS).round().long()
+    return [round(value, 6) for value in held[ranks.to(held.device)].tolist()]

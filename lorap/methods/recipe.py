@@ -1,0 +1,124 @@
+"""A method made ready: what it plans for a layer, which statistics it asks for, and what it does to the weights."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lorap.core import budget
+from lorap.core.factorise import relative_error
+from lorap.core.statistics import Moments
+from lorap.errors import LorapError
+from lorap.methods import afm, awsvd, svd
+from lorap.methods.factorisation import low_rank
+from lorap.methods.prune import prune_channels
+from lorap.models.adapter import ATTENTION, FFN, INPUT_OF, PROJECTIONS, READERS, linear, parent
+from lorap.models.modeling_lorap import LowRankLinear
+
+FACTORISATIONS: dict[str, ModuleType] = {"svd": svd, "awsvd": awsvd, "afm": afm}
+FFN_TREATMENTS = ("prune", "decompose", "none")
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What one decoder layer becomes: ``ranks`` of all seven projections (None = dense) and the FFN's ``channels``."""
+
+    ranks: dict[str, int | None]
+    channels: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of the plan in JSON and in a factored folder's config.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method at one sparsity.
+
+    Attributes:
+        attention: Name of the factorisation of q, k, v and o, or ``none``.
+        ffn: ``prune``, ``decompose`` (with the attention's factorisation, awsvd where that is none) or ``none``.
+        allocation: Parameters of v and o for each of q and k.
+        keep_least: Fraction of the least important FFN channels that is kept.
+        sparsity: Fraction of the weights of each treated sub-layer that goes.
+    """
+
+    attention: str
+    ffn: str
+    allocation: float
+    keep_least: float
+    sparsity: float
+
+    @property
+    def factorisation(self) -> ModuleType:
+        """The factorisation that low ranks are made with."""
+        return FACTORISATIONS["awsvd" if self.attention == "none" else self.attention]
+
+    def plan(self, shapes: Mapping[str, budget.Shape]) -> LayerPlan:
+        """The ranks and channels of a layer with these dense shapes (out, in)."""
+        ranks: dict[str, int | None] = dict.fromkeys(PROJECTIONS)
+        channels = shapes["gate_proj"][0]
+        if self.attention != "none":
+            ranks |= budget.attention_ranks({n: shapes[n] for n in ATTENTION}, self.sparsity, self.allocation)
+        if self.ffn == "decompose":
+            ranks |= budget.ffn_ranks({n: shapes[n] for n in FFN}, self.sparsity)
+        elif self.ffn == "prune":
+            channels -= len(budget.removed_positions(channels, self.sparsity, self.keep_least))
+        return LayerPlan(ranks, channels)
+
+    def statistics(self, plan: LayerPlan, width: int) -> dict[str, str]:
+        """The inputs whose statistics the plan needs, in the order of the forward pass, and the kind of each.
+
+        Args:
+            plan: The plan of a layer.
+            width: The FFN's width before compression.
+        """
+        needed = {}
+        for name, readers in READERS.items():
+            if self.factorisation.STATISTIC and any(plan.ranks[reader] is not None for reader in readers):
+                needed[name] = self.factorisation.STATISTIC
+            elif name.startswith("ffn") and plan.channels < width:
+                needed[name] = "scale"
+        return needed
+
+    def apply(self, layer: nn.Module, plan: LayerPlan, moments: Mapping[str, Moments]) -> dict[str, float]:
+        """Compresses a layer in place; returns the weighted relative error of every projection that changed."""
+        dense = {name: linear(layer, name).weight for name in PROJECTIONS}
+        kept = None
+        if plan.channels < dense["gate_proj"].shape[0]:
+            kept = prune_channels(layer.mlp, self.sparsity, self.keep_least, moments["ffn_in"], moments["ffn_hidden"])
+        for name, rank in plan.ranks.items():
+            if rank is not None:
+                small = low_rank(linear(layer, name), rank, self.factorisation, moments.get(INPUT_OF[name]))
+                setattr(parent(layer, name), name, small)
+        changed = [n for n in PROJECTIONS if plan.ranks[n] is not None or (kept is not None and n in FFN)]
+        return {n: _error(n, dense[n], linear(layer, n), kept, moments.get(INPUT_OF[n])) for n in changed}
+
+
+def _error(name: str, dense: Tensor, small: nn.Module, kept: Tensor | None, moments: Moments | None) -> float:
+    """Relative error of what became of a weight, each input feature weighted by its scale where that is known."""
+    if isinstance(small, LowRankLinear):
+        approximation = small.left.weight.float() @ small.right.weight.float()
+    else:
+        approximation = torch.zeros_like(dense).index_copy_(int(name == "down_proj"), kept, small.weight)
+    return relative_error(dense, approximation, moments.scale() if moments is not None else None)
+
+
+def make_recipe(attention: str, ffn: str, allocation: float, keep_least: float, sparsity: float) -> Recipe:
+    """A checked recipe.
+
+    Raises:
+        LorapError: An unknown treatment, or a sparsity outside [0, 1).
+    """
+    for option, value, allowed in (
+        ("attention", attention, (*FACTORISATIONS, "none")),
+        ("ffn", ffn, FFN_TREATMENTS),
+    ):
+        if value not in allowed:
+            raise LorapError(f"{option}: unknown treatment {value!r}, expected one of {', '.join(allowed)}")
+    if not 0 <= sparsity < 1:
+        raise LorapError(f"sparsity: {sparsity} is outside [0, 1)")
+    return Recipe(attention, ffn, allocation, keep_least, sparsity)

@@ -1,0 +1,138 @@
+"""Model folders in the Hugging Face layout: reading, loading, and writing all that is not a weight."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lorap.errors import LorapError
+from lorap.models import modeling_lorap
+from lorap.models.adapter import decoder_layers
+from lorap.models.modeling_lorap import LorapConfig, LorapForCausalLM
+from lorap.models.weights import WeightsReader
+
+AutoConfig.register(LorapConfig.model_type, LorapConfig)
+AutoModelForCausalLM.register(LorapConfig, LorapForCausalLM)
+
+COMPANIONS = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json",
+              "generation_config.json", "chat_template*", "LICENSE*", "NOTICE*")  # fmt: skip
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def read_config(path: Path) -> PreTrainedConfig:
+    """The configuration in a model folder or in a config.json; no code of the folder is run.
+
+    Raises:
+        LorapError: Missing, not JSON, or of an architecture that transformers does not know.
+    """
+    file = path / "config.json" if path.is_dir() else path
+    if not file.is_file():
+        raise LorapError(f"{path}: no model there, expected a folder with a config.json; see 'lorap fetch --help'")
+    try:
+        return AutoConfig.from_pretrained(file, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LorapError(f"{file}: not a usable configuration ({first_line(error)})") from error
+
+
+def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
+    """The model of a configuration without weights, on the meta device.
+
+    Raises:
+        LorapError: The architecture is not supported.
+    """
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (ValueError, KeyError, TypeError) as error:
+        raise LorapError(f"{config.model_type}: architecture not supported ({first_line(error)})") from error
+    decoder_layers(model)
+    return model.eval()
+
+
+def load_model(folder: Path, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> PreTrainedModel:
+    """A model, dense or factored, from a folder, ready to be evaluated; ``dtype`` None keeps the folder's.
+
+    Raises:
+        LorapError: The folder is missing, damaged, incomplete or of another architecture.
+    """
+    config = read_config(folder)
+    WeightsReader(folder)  # names the damaged file
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype or config.dtype, trust_remote_code=False, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise LorapError(f"{folder}: cannot be loaded ({first_line(error)})") from error
+    for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if names := sorted(map(str, report[fault])):
+            raise LorapError(f"{folder}: {fault.replace('_keys', '')} weight {names[0]} ({len(names)} in all)")
+    decoder_layers(model)
+    return model.to(device).eval()
+
+
+def find_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
+    """The tokenizer in a model folder, None where it has none."""
+    return load_tokenizer(folder) if any((folder / name).is_file() for name in TOKENIZERS) else None
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a model folder.
+
+    Raises:
+        LorapError: The folder has none, or it cannot be read.
+    """
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise LorapError(f"{folder}: no tokenizer in the model folder, expected tokenizer.json")
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LorapError(f"{folder}: tokenizer cannot be read ({first_line(error)})") from error
+
+
+def factored_config(config: PreTrainedConfig, description: dict[str, Any]) -> LorapConfig:
+    """The configuration of the factored form of a model; ``description`` is stored under ``lorap``."""
+    fields = config.to_dict()
+    for name in ("model_type", "architectures", "auto_map", "transformers_version"):
+        fields.pop(name, None)
+    file = Path(modeling_lorap.__file__).stem
+    return LorapConfig(
+        **fields,
+        base_model_type=config.model_type,
+        architectures=[LorapForCausalLM.__name__],
+        auto_map={
+            "AutoConfig": f"{file}.{LorapConfig.__name__}",
+            "AutoModelForCausalLM": f"{file}.{LorapForCausalLM.__name__}",
+        },
+        lorap=description,
+    )
+
+
+def write_companions(source: Path, out: Path, config: PreTrainedConfig) -> None:
+    """Writes into ``out`` all that a model folder needs beside its weights.
+
+    The configuration, the tokenizer, generation and chat-template files of ``source``, and for a factored model the
+    modeling file.
+    """
+    for pattern in COMPANIONS:
+        for file in sorted(source.glob(pattern)):
+            shutil.copyfile(file, out / file.name)
+    if isinstance(config, LorapConfig):
+        code = Path(modeling_lorap.__file__)
+        shutil.copyfile(code, out / code.name)
+    (out / "config.json").write_text(json.dumps(_jsonable(config), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _jsonable(config: PreTrainedConfig) -> dict[str, Any]:
+    fields = json.loads(config.to_json_string(use_diff=False))
+    fields.pop("_name_or_path", None)
+    return fields
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, for a one-line error."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

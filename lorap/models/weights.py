@@ -1,0 +1,120 @@
+"""Weights of a model folder, one tensor at a time in both directions, so that no model need fit into memory."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from lorap.errors import LorapError
+from lorap.files import read_json, require_space
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+FORMAT_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+
+
+class WeightsReader:
+    """The tensors of a folder with one safetensors file or several and their index.
+
+    Raises:
+        LorapError: No safetensors in the folder, or a file of it is missing, truncated or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if (folder / INDEX).is_file():
+            files = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
+        elif (folder / SINGLE).is_file():
+            files = [SINGLE]
+        else:
+            raise LorapError(f"{folder}: no {SINGLE} and no {INDEX}; only safetensors are read, see 'lorap fetch'")
+        self.paths = [folder / Path(name).name for name in files]
+        self._files = {path: _open(path) for path in self.paths}
+        self._path_of = {name: path for path, file in self._files.items() for name in file.keys()}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._path_of
+
+    def load(self, name: str, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+        """One tensor by its full name.
+
+        Raises:
+            LorapError: The folder has no such tensor, or it holds values that are not finite.
+        """
+        if name not in self:
+            raise LorapError(f"{self.folder}: no tensor {name} in its safetensors; the folder is incomplete")
+        tensor = self._files[self._path_of[name]].get_tensor(name).to(device=device, dtype=dtype)
+        if not torch.isfinite(tensor).all():
+            raise LorapError(f"{self._path_of[name]}: {name} holds values that are not finite in {dtype}")
+        return tensor
+
+    def load_all(
+        self, names: Iterable[str], prefix: str, dtype: torch.dtype, device: torch.device
+    ) -> dict[str, Tensor]:
+        """The tensors ``prefix + name``, by name."""
+        return {name: self.load(prefix + name, dtype, device) for name in names}
+
+
+def _open(path: Path) -> safe_open:
+    if not path.is_file():
+        raise LorapError(f"{path}: missing, though {INDEX} names it; fetch the model again")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise LorapError(f"{path}: damaged or truncated safetensors ({error}); fetch the model again") from error
+
+
+class WeightsWriter:
+    """Writes one safetensors file tensor by tensor; names and shapes are known beforehand, values come in any order.
+
+    The library writes only a whole dict at once. The format is a length, a JSON header and the bytes behind it.
+
+    Args:
+        path: The file to write.
+        tensors: The tensors to come, on the meta device or not: names, shapes and dtypes count.
+    """
+
+    def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
+        self.path = path
+        self._missing = dict(tensors)
+        self._offsets: dict[str, int] = {}
+        header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+        end = 0
+        for name, tensor in tensors.items():
+            start, end = end, end + tensor.numel() * tensor.element_size()
+            self._offsets[name] = start
+            shape = list(tensor.shape)
+            header[name] = {"dtype": FORMAT_NAMES[tensor.dtype], "shape": shape, "data_offsets": [start, end]}
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        require_space(path.parent, end)
+        self._file = path.open("wb")
+        self._file.write(len(text).to_bytes(8, "little") + text)
+        self._start = self._file.tell()
+
+    def write(self, name: str, tensor: Tensor) -> None:
+        """Writes one of the announced tensors; its shape and dtype must be those announced."""
+        announced = self._missing.pop(name)
+        if (announced.shape, announced.dtype) != (tensor.shape, tensor.dtype):
+            raise ValueError(f"{name}: {tensor.shape} {tensor.dtype}, announced {announced.shape} {announced.dtype}")
+        self._file.seek(self._start + self._offsets[name])
+        self._file.write(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+
+    def missing(self) -> list[str]:
+        """Names of the announced tensors that are still to be written."""
+        return list(self._missing)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if kind is None and self._missing:
+            raise ValueError(f"{self.path}: never written: {', '.join(self._missing)}")

@@ -1,0 +1,109 @@
+"""What every artifact says of itself: spec, inputs, bytes, versions, commit, device, time."""
+
+import hashlib
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lorap.files import META, new_file, new_folder, read_json, sha256_file, write_json
+from lorap.specs import Spec
+
+PACKAGES = ("lorap", "torch", "transformers", "tokenizers", "safetensors", "datasets")
+WEIGHTS = "*.safetensors"
+
+
+@contextmanager
+def new_artifact(
+    out: Path, spec: Spec, inputs: Mapping[str, Path], device: str = "cpu", folder: bool = False
+) -> Iterator[Path]:
+    """Yields a private path to fill, which becomes ``out`` with its meta.json when the block ends well.
+
+    Args:
+        out: The artifact: a file, whose meta stands beside it, or a folder, which holds its own.
+        spec: The settings that it is made from.
+        inputs: What it is made of, by role.
+        device: Where the work ran.
+        folder: Make a folder.
+    """
+    started = time.monotonic()
+    ids = {role: artifact_id(path) for role, path in inputs.items()}
+    with (new_folder if folder else new_file)(out) as partial:
+        yield partial
+        files = {file.name: sha256_file(file) for file in sorted(partial.iterdir())} if folder else sha256_file(partial)
+        meta = {
+            "spec": json.loads(spec.canonical()),
+            "inputs": ids,
+            "id": _digest(spec.canonical(), json.dumps(ids, sort_keys=True)),
+            "sha256": files,
+            "versions": _versions(),
+            "git_commit": _git_commit(),
+            "device": device_name(device),
+            "wall_seconds": round(time.monotonic() - started, 3),
+        }
+        if folder:
+            write_json(partial / META, meta)
+    if not folder:
+        write_json(meta_path(out), meta)
+
+
+def meta_path(artifact: Path) -> Path:
+    """Where the meta of an artifact is: inside a folder, beside a file."""
+    return artifact / META if artifact.is_dir() else artifact.with_name(f"{artifact.name}.{META}")
+
+
+def read_meta(artifact: Path) -> dict[str, Any]:
+    """The meta of an artifact; raises a LorapError where it has none."""
+    return read_json(meta_path(artifact))
+
+
+def is_made_from(out: Path, spec: Spec) -> bool:
+    """Whether an artifact is there, complete, and made from just these settings."""
+    return meta_path(out).is_file() and read_meta(out)["spec"] == json.loads(spec.canonical())
+
+
+def artifact_id(path: Path) -> str:
+    """What identifies an input: the id in its meta, or the hash of its bytes where lorap did not make it."""
+    if meta_path(path).is_file():
+        return read_meta(path)["id"]
+    files = sorted(path.glob(WEIGHTS)) + [path / "config.json"] if path.is_dir() else [path]
+    return _digest(*(sha256_file(file) for file in files if file.is_file()))
+
+
+def device_name(device: str) -> str:
+    """The device in words, for a person who compares timings."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that the code runs from, None outside of one."""
+    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None

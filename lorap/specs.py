@@ -1,0 +1,112 @@
+"""The settings of one step, and only those: what Snakemake compares and what an artifact's meta.json records.
+
+A spec says what is made, not where or on which device. ``code`` is the hash of the code that the step runs, so an
+edit to it makes the step's artifacts out of date.
+"""
+
+import json
+from typing import ClassVar
+
+from pydantic import Field
+
+from lorap.codehash import code_hash
+from lorap.schema import Calibrate, CorpusSource, Cost, Count, Dtype, Grid, Method, ModelSource, Name
+from lorap.schema import Params, Perplexity, Report, Sparsity, Strict
+
+
+class Spec(Strict):
+    """Base of the steps' settings; ``module`` is where the step's code starts."""
+
+    module: ClassVar[str]
+    code: str = Field(default="", validate_default=False)
+
+    def sealed(self) -> "Spec":
+        """The spec with the hash of the step's code."""
+        return self.model_copy(update={"code": code_hash(self.module)})
+
+    def canonical(self) -> str:
+        """One JSON string for equal settings: keys sorted, no spaces."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+class FetchSpec(Spec):
+    """A model by source."""
+
+    module = "lorap.fetch"
+    name: Name
+    model: ModelSource = Field(discriminator="source")
+
+
+class CalibrateSpec(Spec):
+    """Calibration windows; ``corpus`` is the label, ``source`` None means a text file given beside the spec."""
+
+    module = "lorap.data.calibrate"
+    corpus: str
+    source: CorpusSource | None
+    nsamples: Count
+    seqlen: Count
+    seed: int
+
+
+class CompressSpec(Spec):
+    """A method at a sparsity, and how it is computed and stored."""
+
+    module = "lorap.compress"
+    method: Method
+    sparsity: Sparsity
+    form: str
+    dtype: Dtype
+    batch: Count
+
+
+class ExportSpec(Spec):
+    """The form to export to."""
+
+    module = "lorap.export"
+    form: str
+
+
+class PerplexitySpec(Spec):
+    """A perplexity protocol; ``source`` None means a text file given beside the spec."""
+
+    module = "lorap.evaluate.perplexity"
+    corpus: str
+    source: CorpusSource | None
+    seqlen: Count
+    windows: Count | None
+    batch: Count
+    special_tokens: str
+
+
+class CostSpec(Spec):
+    """What to count and to time."""
+
+    module = "lorap.evaluate.cost"
+    cost: Cost
+
+
+class SpectraSpec(Spec):
+    """Activation-weighted spectra of a dense model's weights."""
+
+    module = "lorap.evaluate.spectra"
+    batch: Count
+
+
+class SuiteSpec(Spec):
+    """All measurements of one model, which is loaded once for them."""
+
+    module = "lorap.evaluate.suite"
+    perplexity: dict[Name, PerplexitySpec]
+    cost: CostSpec
+
+
+class ReportSpec(Spec):
+    """A grid, the definitions that it uses, and how they are shown."""
+
+    module = "lorap.report.build"
+    name: Name
+    grid: Grid
+    methods: dict[Name, Method]
+    calibrate: dict[Name, Calibrate]
+    perplexity: dict[Name, Perplexity]
+    report: Report
