@@ -71,7 +71,7 @@ def artifact_id(path: Path) -> str:
     """What identifies an input: the id in its meta, or the hash of its bytes where lorap did not make it."""
     if meta_path(path).is_file():
         return read_meta(path)["id"]
-    files = sorted(path.glob(WEIGHTS)) + [path / "config.json"] if path.is_dir() else [path]
+    files = [*sorted(path.glob(WEIGHTS)), path / "config.json"] if path.is_dir() else [path]
     return _digest(*(sha256_file(file) for file in files if file.is_file()))
 
 

@@ -10,8 +10,21 @@ from typing import ClassVar
 from pydantic import Field
 
 from lorap.codehash import code_hash
-from lorap.schema import Calibrate, CorpusSource, Cost, Count, Dtype, Grid, Method, ModelSource, Name
-from lorap.schema import Params, Perplexity, Report, Sparsity, Strict
+from lorap.schema import (
+    Calibrate,
+    CorpusSource,
+    Cost,
+    Count,
+    Dtype,
+    Grid,
+    Method,
+    ModelSource,
+    Name,
+    Perplexity,
+    Report,
+    Sparsity,
+    Strict,
+)
 
 
 class Spec(Strict):

@@ -1,0 +1,14 @@
+rule calibrate:
+    input:
+        manifest="results/{grid}/models/{model}.json",
+        model=ancient("models/{model}/meta.json"),
+    output:
+        with_meta("results/{grid}/calibrate/{model}/{calibration}.safetensors"),
+    params:
+        spec=lambda w: plan.calibrate_spec(PARAMS, w.calibration).canonical(),
+    log:
+        "logs/{grid}/calibrate/{model}/{calibration}.log",
+    benchmark:
+        "logs/{grid}/calibrate/{model}/{calibration}.tsv"
+    shell:
+        "lorap calibrate --spec {params.spec:q} --model models/{wildcards.model} --out {output[0]} > {log} 2>&1"

@@ -1,0 +1,84 @@
+# Settings, paths and resources that the rules share. The specs come from lorap.grid, the only place that makes them.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from lorap import grid as plan
+from lorap.config import load_params, lookup
+from lorap.errors import LorapError
+
+# Jobs must find this environment's `lorap`, whether or not it is activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+try:
+    PARAMS = load_params(Path("params.yaml"))
+    ACTIVE = config.get("active", PARAMS.active)
+    if unknown := set(config) - {"active"}:
+        raise LorapError(f"--config: unknown key {sorted(unknown)[0]!r}, expected active, as in 'active=[paper]'")
+    if not isinstance(ACTIVE, list):
+        raise LorapError(f"--config: active is {ACTIVE!r}, expected a list, as in 'active=[paper]'")
+    GRIDS = {name: lookup(PARAMS.grids, name, "grid") for name in ACTIVE}
+except LorapError as error:
+    raise WorkflowError(str(error)) from None
+
+REPORT_FILES = plan.report_files()
+MODEL_FILES = ["config.json", "model.safetensors", "layers.json", "meta.json"]
+MEASURES = ["cost.json", "perplexity.json"]
+
+# Imports and loading use one core: two jobs side by side keep a machine busier than one on all cores.
+HALF = max(1, (workflow.cores or 1) // 2)
+ALL = workflow.cores or 1
+GPU = 1 if Path("/dev/nvidiactl").exists() else 0
+
+
+wildcard_constraints:
+    grid=r"[A-Za-z0-9._-]+",
+    model=r"[A-Za-z0-9._-]+",
+    calibration=r"[A-Za-z0-9._-]+",
+    method=r"[A-Za-z0-9._-]+",
+    sparsity=r"[0-9.e-]+",
+
+
+def with_meta(path):
+    """An artifact that is a file, and the meta beside it."""
+    return [path, f"{path}.meta.json"]
+
+
+def model_files(grid):
+    """The manifests of a grid's base models; the models themselves are shared and stay out of DVC."""
+    return [f"results/{grid}/models/{model}.json" for model in GRIDS[grid].models]
+
+
+def calibration_files(grid):
+    """The calibration files of a grid."""
+    pairs = plan.calibrations(GRIDS[grid])
+    return [f for model, name in pairs for f in with_meta(f"results/{grid}/calibrate/{model}/{name}.safetensors")]
+
+
+def compressed_files(grid):
+    """The files of every compressed model of a grid."""
+    cells = plan.compressed_cells(GRIDS[grid])
+    return [f"results/{grid}/compress/{cell.path}/{file}" for cell in cells for file in MODEL_FILES]
+
+
+def evaluation_files(grid):
+    """The measurements of every cell of a grid, and the spectra of its base models."""
+    measured = [f"results/{grid}/evaluate/{cell.path}/{m}" for cell in plan.all_cells(GRIDS[grid]) for m in MEASURES]
+    spectra = [f"results/{grid}/evaluate/{model}/spectra.json" for model in GRIDS[grid].models]
+    return [f for path in measured + spectra for f in with_meta(path)]
+
+
+def report_files(grid):
+    """The tables and figures of a grid."""
+    return [f"results/{grid}/report/{file}" for file in REPORT_FILES]
+
+
+STAGES = {
+    "models": model_files,
+    "calibrate": calibration_files,
+    "compress": compressed_files,
+    "evaluate": evaluation_files,
+    "report": report_files,
+}

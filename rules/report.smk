@@ -1,0 +1,20 @@
+def shown(path):
+    """Marks what `snakemake --report` puts into its page: tables as CSV, figures as PNG."""
+    kind = {".csv": "Tables", ".png": "Figures"}.get(Path(path).suffix)
+    return report(path, category=kind, subcategory="{grid}") if kind else path
+
+
+rule report:
+    input:
+        compressed=lambda w: compressed_files(w.grid),
+        evaluations=lambda w: evaluation_files(w.grid),
+    output:
+        [shown(f"results/{{grid}}/report/{file}") for file in REPORT_FILES],
+    params:
+        spec=lambda w: plan.report_spec(PARAMS, w.grid).canonical(),
+    log:
+        "logs/{grid}/report.log",
+    benchmark:
+        "logs/{grid}/report.tsv"
+    shell:
+        "lorap report --spec {params.spec:q} --results results > {log} 2>&1"

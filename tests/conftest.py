@@ -1,0 +1,111 @@
+"""Tiny random models of every family, a tiny tokenizer, and the real data where it is present."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from lorap.data.corpora import pydoc_rows
+
+VOCABULARY = 300
+SMALL = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+FAMILIES: dict[str, Callable[[], PreTrainedConfig]] = {
+    "llama-mha": lambda: LlamaConfig(**SMALL, num_key_value_heads=4, tie_word_embeddings=False),
+    "llama-gqa": lambda: LlamaConfig(**SMALL, num_key_value_heads=2, tie_word_embeddings=True),
+    "mistral": lambda: MistralConfig(**SMALL, num_key_value_heads=2, head_dim=16, sliding_window=16),
+    "qwen2": lambda: Qwen2Config(**SMALL, num_key_value_heads=2, tie_word_embeddings=True),
+    "qwen3": lambda: Qwen3Config(**SMALL, num_key_value_heads=2, head_dim=16, tie_word_embeddings=False),
+}
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A byte-level tokenizer of 300 tokens, trained on the Python reference."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<unk>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(pydoc_rows("calibration")[:5], trainer)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    fast.save_pretrained(folder)
+    return folder
+
+
+def save_random_model(config: PreTrainedConfig, folder: Path, tokenizer: Path, **save: Any) -> Path:
+    """A random model with biases and norms that are not trivial, in a folder with a tokenizer."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(std=0.5)
+            elif parameter.dim() == 1:
+                parameter.uniform_(0.5, 1.5)
+            else:
+                parameter.normal_(std=0.15)
+    model.save_pretrained(folder, **save)
+    for file in tokenizer.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session", params=list(FAMILIES))
+def family_folder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path
+) -> Path:
+    """The folder of a tiny random model, of every family in turn."""
+    config = FAMILIES[request.param]()
+    return save_random_model(config, tmp_path_factory.mktemp(request.param), tokenizer_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """The folder of one tiny random model, a grouped-query LLaMA with tied embeddings."""
+    return save_random_model(FAMILIES["llama-gqa"](), tmp_path_factory.mktemp("tiny"), tokenizer_folder)
+
+
+@pytest.fixture(scope="session")
+def windows() -> torch.Tensor:
+    """Calibration windows of random ids: (12, 24)."""
+    return torch.randint(3, VOCABULARY, (12, 24), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="session")
+def lorap_data() -> Path:
+    """The folder of real data (LORAP_DATA, else ../shared beside the project); skips where it is absent."""
+    folder = Path(os.environ.get("LORAP_DATA", Path(__file__).parents[2] / "shared"))
+    if not (folder / "data" / "MANIFEST.json").is_file():
+        pytest.skip(f"no real data at {folder}; set LORAP_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stories(lorap_data: Path) -> Path:
+    """The folder of a real LLaMA of 260K parameters."""
+    return lorap_data / "models" / "stories260K"
