@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from lorap.files import write_json
 from lorap.layers import LAYER_PREFIX, LayerLoop
 from lorap.methods import Recipe
-from lorap.models.adapter import PROJECTIONS, linear, parent
+from lorap.models.adapter import PROJECTIONS, linear, parent, projection
 from lorap.models.folder import read_config, write_companions
 from lorap.models.modeling_lorap import LowRankLinear
 from lorap.models.weights import SINGLE, WeightsWriter
@@ -87,7 +87,7 @@ def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, re
 def multiply_out(layer: nn.Module) -> None:
     """Replaces every pair of factors of a layer by the dense linear that they stand for, in place."""
     for name in PROJECTIONS:
-        small = linear(layer, name)
+        small = projection(layer, name)
         if isinstance(small, LowRankLinear):
             setattr(parent(layer, name), name, _dense(small))
 

@@ -27,7 +27,7 @@ def export_dense(model: Path, out: Path) -> None:
         raise LorapError(f"{model}: is a stock {config.model_type} model already, nothing to export")
     dtype = config.dtype or torch.float32
     weights = WeightsReader(model)
-    target = dense_config(config.base_config(), [LayerPlan(**layer) for layer in config.lorap["layers"]])
+    target = dense_config(config.base_config(), [LayerPlan(**layer) for layer in (config.lorap or {})["layers"]])
     target.dtype = dtype
     with WeightsWriter(out / SINGLE, untied_state(skeleton(target), dtype)) as writer:
         for index, layer in enumerate(decoder_layers(skeleton(config))):

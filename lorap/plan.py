@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from lorap.errors import LorapError
 from lorap.methods import Recipe
 from lorap.methods.recipe import LayerPlan
-from lorap.models.adapter import PROJECTIONS, decoder_layers, linear, projection_shapes
+from lorap.models.adapter import PROJECTIONS, decoder_layers, projection, projection_shapes
 from lorap.models.folder import factored_config, skeleton
 from lorap.models.modeling_lorap import LorapConfig, LowRankLinear
 
@@ -77,9 +76,9 @@ def dense_config(config: PreTrainedConfig, layers: list[LayerPlan]) -> PreTraine
     return type(config)(**fields)
 
 
-def count_parameters(model: nn.Module) -> int:
+def count_parameters(model: PreTrainedModel) -> int:
     """Parameters of a model; tied weights count once."""
-    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    tied = set(model.all_tied_weights_keys)
     return sum(parameter.numel() for name, parameter in model.named_parameters() if name not in tied)
 
 
@@ -94,7 +93,7 @@ def count_macs(model: PreTrainedModel, tokens: int) -> int:
     layers = decoder_layers(model)
     for layer in layers:
         for name in PROJECTIONS:
-            module = linear(layer, name)
+            module = projection(layer, name)
             parts = (module.left, module.right) if isinstance(module, LowRankLinear) else (module,)
             per_token += sum(part.weight.numel() for part in parts)
     return tokens * per_token + attention * len(layers)

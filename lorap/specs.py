@@ -5,7 +5,7 @@ edit to it makes the step's artifacts out of date.
 """
 
 import json
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import Field
 
@@ -33,7 +33,7 @@ class Spec(Strict):
     module: ClassVar[str]
     code: str = Field(default="", validate_default=False)
 
-    def sealed(self) -> "Spec":
+    def sealed(self) -> Self:
         """The spec with the hash of the step's code."""
         return self.model_copy(update={"code": code_hash(self.module)})
 
@@ -110,7 +110,7 @@ class SuiteSpec(Spec):
 
     module = "lorap.evaluate.suite"
     perplexity: dict[Name, PerplexitySpec]
-    cost: CostSpec
+    cost: Cost
 
 
 class ReportSpec(Spec):

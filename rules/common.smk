@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 from lorap import grid as plan
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
+from lorap.report import catalogue
 
 # Jobs must find this environment's `lorap`, whether or not it is activated.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -23,7 +24,7 @@ try:
 except LorapError as error:
     raise WorkflowError(str(error)) from None
 
-REPORT_FILES = plan.report_files()
+REPORT_FILES = [*(f"report/{file}" for file in catalogue.report_files()), catalogue.METRICS, catalogue.SWEEP]
 MODEL_FILES = ["config.json", "model.safetensors", "layers.json", "meta.json"]
 MEASURES = ["cost.json", "perplexity.json"]
 
@@ -71,8 +72,8 @@ def evaluation_files(grid):
 
 
 def report_files(grid):
-    """The tables and figures of a grid."""
-    return [f"results/{grid}/report/{file}" for file in REPORT_FILES]
+    """The tables and figures of a grid, and what DVC shows of them."""
+    return [f"results/{grid}/{file}" for file in REPORT_FILES]
 
 
 STAGES = {

@@ -9,7 +9,7 @@ rule report:
         compressed=lambda w: compressed_files(w.grid),
         evaluations=lambda w: evaluation_files(w.grid),
     output:
-        [shown(f"results/{{grid}}/report/{file}") for file in REPORT_FILES],
+        [shown(f"results/{{grid}}/{file}") for file in REPORT_FILES],
     params:
         spec=lambda w: plan.report_spec(PARAMS, w.grid).canonical(),
     log:

@@ -6,13 +6,16 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from lorap.config import SpecT, describe_faults, lookup
 from lorap.errors import LorapError
 from lorap.schema import Method, Params
+from lorap.specs import Spec
+
+SealedT = TypeVar("SealedT", bound=Spec)
 
 if TYPE_CHECKING:
     import torch
@@ -20,10 +23,9 @@ if TYPE_CHECKING:
     from lorap.methods import Recipe
 
 
-def spec_from(kind: type[SpecT], **settings: Any) -> SpecT:
+def spec_from(kind: type[SealedT], **settings: Any) -> SealedT:
     """A sealed spec from the options of the command line; faults name the option."""
-    spec = checked(kind, **settings)
-    return spec.sealed()
+    return checked(kind, **settings).sealed()
 
 
 def checked(kind: type[SpecT], **settings: Any) -> SpecT:

@@ -46,8 +46,8 @@ def attention_ranks(shapes: Mapping[str, Shape], sparsity: float, allocation: fl
         qk, vo = _square_ranks(shapes["q_proj"][0], keep, allocation)
         return {"q_proj": qk, "k_proj": qk, "v_proj": vo, "o_proj": vo}
     qk_size, vo_size = (sum(out * inp for out, inp in (shapes[name] for name in pair)) for pair in (QK, VO))
-    qk, vo = _pair_fractions(qk_size, vo_size, keep, allocation)
-    return {name: rank_for(shape, qk if name in QK else vo) for name, shape in shapes.items()}
+    qk_keep, vo_keep = _pair_fractions(qk_size, vo_size, keep, allocation)
+    return {name: rank_for(shape, qk_keep if name in QK else vo_keep) for name, shape in shapes.items()}
 
 
 def _square_ranks(h: int, keep: float, allocation: float) -> tuple[int | None, int | None]:

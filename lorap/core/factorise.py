@@ -8,8 +8,9 @@ SVD is needed; the eigenvectors of the smaller Gram matrix are enough.
 import torch
 from torch import Tensor
 
-# Below this ratio of the last kept to the largest eigenvalue, float32 no longer resolves the subspace.
-FLOAT32_RESOLVES = 1e-4
+# Below this ratio of the last kept to the largest eigenvalue a float32 Gram matrix has lost the subspace: one input
+# feature a hundred times larger than the others is enough, and trained models have such features.
+FLOAT32_RESOLVES = 1e-3
 
 
 def factorise(weight: Tensor, rank: int, metric: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -24,12 +25,20 @@ def factorise(weight: Tensor, rank: int, metric: Tensor | None = None) -> tuple[
         ``left`` (out, rank) with orthonormal columns and ``right`` (rank, in), both float32.
     """
     weight = weight.float()
-    if weight.shape[0] <= weight.shape[1]:
-        left = top_eigenvectors(output_gram(weight, metric), rank)
-    else:  # the Gram matrix on the input side is smaller; it leads to the same subspace
-        weighted = weigh(weight, metric)
-        left = torch.linalg.qr(weighted @ top_eigenvectors(weighted.T @ weighted, rank)).Q
+    values, left = top_subspace(weight, rank, metric)
+    if values[0] < FLOAT32_RESOLVES * values[-1]:
+        metric = None if metric is None else metric.double()
+        left = top_subspace(weight.double(), rank, metric)[1].float()
     return left, left.T @ weight
+
+
+def top_subspace(weight: Tensor, rank: int, metric: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The ``rank`` largest eigenvalues of W M W^T, ascending, and an orthonormal basis (out, rank) of their space."""
+    if weight.shape[0] <= weight.shape[1]:
+        return top_eigenvectors(output_gram(weight, metric), rank)
+    weighted = weigh(weight, metric)  # the Gram matrix on the input side is smaller; it leads to the same subspace
+    values, vectors = top_eigenvectors(weighted.T @ weighted, rank)
+    return values, torch.linalg.qr(weighted @ vectors).Q
 
 
 def weigh(weight: Tensor, metric: Tensor | None) -> Tensor:
@@ -50,12 +59,10 @@ def output_gram(weight: Tensor, metric: Tensor | None) -> Tensor:
     return weighted @ weighted.T
 
 
-def top_eigenvectors(gram: Tensor, rank: int) -> Tensor:
-    """Eigenvectors of the ``rank`` largest eigenvalues of a symmetric matrix: (n, rank), largest first."""
+def top_eigenvectors(gram: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The ``rank`` largest eigenvalues of a symmetric matrix, ascending, and their eigenvectors (n, rank)."""
     values, vectors = torch.linalg.eigh(gram)
-    if values[-rank] < FLOAT32_RESOLVES * values[-1]:
-        values, vectors = torch.linalg.eigh(gram.double())
-    return vectors[:, -rank:].flip(1).to(gram.dtype)
+    return values[-rank:], vectors[:, -rank:]
 
 
 def relative_error(weight: Tensor, approximation: Tensor, scale: Tensor | None) -> float:
@@ -67,6 +74,6 @@ def relative_error(weight: Tensor, approximation: Tensor, scale: Tensor | None) 
 
 def spectrum(weight: Tensor, scale: Tensor | None) -> Tensor:
     """Singular values of W diag(d), largest first: (min(out, in),)."""
-    weighted = weigh(weight.float(), scale)
+    weighted = weigh(weight.float(), scale).double()
     gram = weighted @ weighted.T if weight.shape[0] <= weight.shape[1] else weighted.T @ weighted
-    return torch.linalg.eigvalsh(gram.double()).clamp(min=0).sqrt().flip(0)
+    return torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)

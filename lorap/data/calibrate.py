@@ -1,5 +1,6 @@
 """Making a calibration file (``lorap calibrate``)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -7,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from lorap.data.calibration import rows_hash, tokenizer_hash, write_calibration
 from lorap.data.corpora import load_rows, read_text
 from lorap.data.windows import draw_windows
+from lorap.errors import LorapError
 from lorap.schema import FilesCorpus
 from lorap.specs import CalibrateSpec
 
@@ -17,7 +19,12 @@ def calibrate(spec: CalibrateSpec, tokenizer: PreTrainedTokenizerBase, text: Pat
     Raises:
         LorapError: The corpus cannot be read or is too short.
     """
-    rows = [read_text(text)] if spec.source is None and text is not None else load_rows(spec.source, "calibration")
+    if spec.source is None:
+        if text is None:
+            raise LorapError("calibrate: no text, give --text FILE or --corpus NAME")
+        rows: Sequence[str] = [read_text(text)]
+    else:
+        rows = load_rows(spec.source, "calibration")
     if isinstance(spec.source, FilesCorpus) and "calibration" in spec.source.join:
         rows = [spec.source.join["calibration"].join(rows)]
     windows = draw_windows(tokenizer, rows, spec.nsamples, spec.seqlen, spec.seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lorap.errors import LorapError
 from lorap.files import sha256_file
+from lorap.hub import downloading
 from lorap.schema import FilesCorpus, PydocCorpus, Split
 
 LOCAL_ROOT = "LORAP_DATA"
@@ -99,7 +100,8 @@ def _table_column(path: Path, builder: str, column: str) -> Sequence[str]:
         raise LorapError(f"{path}: cannot be read as {builder} ({str(error).splitlines()[0]})") from error
     if column not in table.column_names:
         raise LorapError(f"{path}: no column {column!r}, expected one of {', '.join(table.column_names)}")
-    return table[column]
+    rows: Sequence[str] = table[column]
+    return rows
 
 
 def _local_path(corpus: FilesCorpus, split: Split) -> Path | None:
@@ -118,12 +120,7 @@ def _hub_path(corpus: FilesCorpus, split: Split) -> Path:
     if corpus.repo is None or split not in corpus.files:
         known = ", ".join(sorted({*corpus.files, *corpus.local})) or "none"
         raise LorapError(f"corpus: no {split} text on the hub; its splits are {known}, local ones need {LOCAL_ROOT}")
-    import httpx
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
+    with downloading(corpus.repo, corpus.files[split]):
         return Path(hf_hub_download(corpus.repo, corpus.files[split], repo_type="dataset", revision=corpus.revision))
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise LorapError(f"{corpus.repo}: {corpus.files[split]} cannot be downloaded ({reason})") from error

@@ -22,7 +22,7 @@ def draw_windows(
     """
     draw = random.Random(seed)
     tokens: dict[int, list[int]] = {}
-    windows = []
+    windows: list[list[int]] = []
     while len(windows) < nsamples:
         index = draw.randint(0, len(rows) - 1) if rows else 0
         if rows and index not in tokens:

@@ -13,12 +13,12 @@ from lorap.specs import SuiteSpec
 
 
 def run_suite(spec: SuiteSpec, folder: Path, out: Path, device: torch.device, quiet: bool) -> None:
-    """Writes ``cost.json`` and ``perplexity-NAME.json`` for every protocol into a folder, each with its meta."""
+    """Writes ``cost.json``, and ``perplexity.json`` with every protocol by name, each with its meta."""
     model = load_model(folder, device=device)
     tokenizer = load_tokenizer(folder)
     inputs = {"model": folder}
-    with new_artifact(out / "cost.json", spec.cost, inputs, str(device)) as partial:
-        write_json(partial, measure_cost(spec.cost.cost, model))
-    for name, protocol in spec.perplexity.items():
-        with new_artifact(out / f"perplexity-{name}.json", protocol, inputs, str(device)) as partial:
-            write_json(partial, measure_perplexity(protocol, model, tokenizer, None, quiet))
+    with new_artifact(out / "cost.json", spec, inputs, str(device)) as partial:
+        write_json(partial, measure_cost(spec.cost, model))
+    with new_artifact(out / "perplexity.json", spec, inputs, str(device)) as partial:
+        protocols = spec.perplexity.items()
+        write_json(partial, {name: measure_perplexity(p, model, tokenizer, None, quiet) for name, p in protocols})

@@ -5,14 +5,19 @@ from torch import Tensor, nn
 
 from lorap.core.channels import channel_scores, kept_channels
 from lorap.core.statistics import Moments
+from lorap.models.adapter import FFN, linear, parent
+
+CHANNEL_DIM = {"gate_proj": 0, "up_proj": 0, "down_proj": 1}  # of each weight
 
 
-def prune_channels(mlp: nn.Module, sparsity: float, keep_least: float, ffn_in: Moments, ffn_hidden: Moments) -> Tensor:
+def prune_channels(
+    layer: nn.Module, sparsity: float, keep_least: float, ffn_in: Moments, ffn_hidden: Moments
+) -> Tensor:
     """Removes the same channels from gate, up and down in place; returns the indices kept, ascending: (kept,)."""
-    weights = (mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight)
-    kept = kept_channels(channel_scores(*weights, ffn_in.scale(), ffn_hidden.scale()), sparsity, keep_least)
-    for name, dim in (("gate_proj", 0), ("up_proj", 0), ("down_proj", 1)):
-        setattr(mlp, name, _select(getattr(mlp, name), kept, dim))
+    gate, up, down = (linear(layer, name).weight for name in FFN)
+    kept = kept_channels(channel_scores(gate, up, down, ffn_in.scale(), ffn_hidden.scale()), sparsity, keep_least)
+    for name in FFN:
+        setattr(parent(layer, name), name, _select(linear(layer, name), kept, CHANNEL_DIM[name]))
     return kept
 
 

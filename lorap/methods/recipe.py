@@ -14,8 +14,8 @@ from lorap.core.statistics import Moments
 from lorap.errors import LorapError
 from lorap.methods import afm, awsvd, svd
 from lorap.methods.factorisation import low_rank
-from lorap.methods.prune import prune_channels
-from lorap.models.adapter import ATTENTION, FFN, INPUT_OF, PROJECTIONS, READERS, linear, parent
+from lorap.methods.prune import CHANNEL_DIM, prune_channels
+from lorap.models.adapter import ATTENTION, FFN, INPUT_OF, PROJECTIONS, READERS, linear, parent, projection
 from lorap.models.modeling_lorap import LowRankLinear
 
 FACTORISATIONS: dict[str, ModuleType] = {"svd": svd, "awsvd": awsvd, "afm": afm}
@@ -89,21 +89,24 @@ class Recipe:
         dense = {name: linear(layer, name).weight for name in PROJECTIONS}
         kept = None
         if plan.channels < dense["gate_proj"].shape[0]:
-            kept = prune_channels(layer.mlp, self.sparsity, self.keep_least, moments["ffn_in"], moments["ffn_hidden"])
+            inputs = (moments["ffn_in"], moments["ffn_hidden"])
+            kept = prune_channels(layer, self.sparsity, self.keep_least, *inputs)
         for name, rank in plan.ranks.items():
             if rank is not None:
                 small = low_rank(linear(layer, name), rank, self.factorisation, moments.get(INPUT_OF[name]))
                 setattr(parent(layer, name), name, small)
         changed = [n for n in PROJECTIONS if plan.ranks[n] is not None or (kept is not None and n in FFN)]
-        return {n: _error(n, dense[n], linear(layer, n), kept, moments.get(INPUT_OF[n])) for n in changed}
+        return {n: _error(n, dense[n], projection(layer, n), kept, moments.get(INPUT_OF[n])) for n in changed}
 
 
-def _error(name: str, dense: Tensor, small: nn.Module, kept: Tensor | None, moments: Moments | None) -> float:
+def _error(
+    name: str, dense: Tensor, small: nn.Linear | LowRankLinear, kept: Tensor | None, moments: Moments | None
+) -> float:
     """Relative error of what became of a weight, each input feature weighted by its scale where that is known."""
     if isinstance(small, LowRankLinear):
         approximation = small.left.weight.float() @ small.right.weight.float()
-    else:
-        approximation = torch.zeros_like(dense).index_copy_(int(name == "down_proj"), kept, small.weight)
+    elif kept is not None:
+        approximation = torch.zeros_like(dense).index_copy_(CHANNEL_DIM[name], kept, small.weight)
     return relative_error(dense, approximation, moments.scale() if moments is not None else None)
 
 

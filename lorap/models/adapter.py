@@ -1,11 +1,13 @@
 """A LLaMA-shaped model seen by its attributes: whatever has these modules is supported, whatever its name."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import nn
 
 from lorap.core.budget import Shape
 from lorap.errors import LorapError
+from lorap.models.modeling_lorap import LowRankLinear
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 FFN = ("gate_proj", "up_proj", "down_proj")
@@ -27,31 +29,37 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
     Raises:
         LorapError: The architecture has not the modules that lorap compresses.
     """
-    name = type(model).__name__
+    family = type(model).__name__
     body = getattr(model, "model", None)
     layers = getattr(body, "layers", None)
     if not isinstance(layers, nn.ModuleList) or not hasattr(body, "rotary_emb"):
-        raise LorapError(f"{name}: architecture not supported, expected model.layers and model.rotary_emb")
+        raise LorapError(f"{family}: architecture not supported, expected model.layers and model.rotary_emb")
     for index, layer in enumerate(layers):
-        for projection in PROJECTIONS:
-            if not isinstance(getattr(parent(layer, projection), projection, None), nn.Module):
+        for name in PROJECTIONS:
+            if not isinstance(getattr(parent(layer, name), name, None), nn.Linear | LowRankLinear):
                 raise LorapError(
-                    f"{name}: architecture not supported, layer {index} has no linear {projection} "
+                    f"{family}: architecture not supported, layer {index} has no linear {name} "
                     "(expected self_attn.{q,k,v,o}_proj and mlp.{gate,up,down}_proj)"
                 )
     return layers
 
 
-def parent(layer: nn.Module, projection: str) -> nn.Module | None:
+def parent(layer: nn.Module, name: str) -> nn.Module | None:
     """The sub-layer that owns a projection: ``self_attn`` or ``mlp``."""
-    return getattr(layer, "self_attn" if projection in ATTENTION else "mlp", None)
+    return getattr(layer, "self_attn" if name in ATTENTION else "mlp", None)
 
 
-def linear(layer: nn.Module, projection: str) -> nn.Module:
-    """One projection of a decoder layer."""
-    return getattr(parent(layer, projection), projection)
+def projection(layer: nn.Module, name: str) -> nn.Linear | LowRankLinear:
+    """One projection of a decoder layer, dense or factored."""
+    return cast("nn.Linear | LowRankLinear", getattr(parent(layer, name), name))
+
+
+def linear(layer: nn.Module, name: str) -> nn.Linear:
+    """One projection of a decoder layer that is still dense."""
+    return cast("nn.Linear", projection(layer, name))
 
 
 def projection_shapes(layer: nn.Module, names: Sequence[str] = PROJECTIONS) -> dict[str, Shape]:
     """(out, in) of the dense projections of a layer."""
-    return {name: tuple(linear(layer, name).weight.shape) for name in names}
+    weights = {name: linear(layer, name).weight for name in names}
+    return {name: (weight.shape[0], weight.shape[1]) for name, weight in weights.items()}

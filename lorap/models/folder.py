@@ -134,7 +134,7 @@ def write_companions(source: Path, out: Path, config: PreTrainedConfig) -> None:
 
 
 def _jsonable(config: PreTrainedConfig) -> dict[str, Any]:
-    fields = json.loads(config.to_json_string(use_diff=False))
+    fields: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
     fields.pop("_name_or_path", None)
     return fields
 

@@ -4,7 +4,7 @@ This file travels with every factored checkpoint and needs only torch and transf
 ``AutoModelForCausalLM.from_pretrained(DIR, trust_remote_code=True)``.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, GenerationMixin, PreTrainedConfig, PreTrainedModel
@@ -20,7 +20,7 @@ class LorapConfig(PreTrainedConfig):
 
     model_type = "lorap"
     base_model_type: str = ""
-    lorap: dict | None = None
+    lorap: dict[str, Any] | None = None
 
     def base_config(self) -> PreTrainedConfig:
         """The configuration of the original model, from which the dense parts are built."""
@@ -67,7 +67,7 @@ class LorapForCausalLM(PreTrainedModel, GenerationMixin):
     config_class = LorapConfig
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
-    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -77,7 +77,8 @@ class LorapForCausalLM(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = AutoModel.from_config(config.base_config())
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        for layer, shape in zip(self.model.layers, config.lorap["layers"], strict=True):
+        shapes = (config.lorap or {})["layers"]
+        for layer, shape in zip(self.model.layers, shapes, strict=True):
             reshape_layer(layer, shape)
         self.post_init()
 
