@@ -1,6 +1,6 @@
 """Reads params.yaml: the package's defaults, overridden by a file, checked as a whole."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,16 @@ Entry = TypeVar("Entry")
 LOCAL = Path("params.yaml")
 DEFAULTS = Path(__file__).with_name("params.yaml")  # a link to the checkout's own params.yaml
 NAMED = ("models", "corpora", "methods", "calibrate", "grids")  # sections of named entries: an entry overrides whole
+REFERENCES = {  # fields that hold a name, and the section that it must be defined in
+    "active.*": "grids",
+    "calibrate.*.corpus": "corpora",
+    "evaluate.perplexity.*.corpus": "corpora",
+    "grids.*.models.*": "models",
+    "grids.*.calibration": "calibrate",
+    "grids.*.perplexity.*": "evaluate.perplexity",
+    "grids.*.cells.*.methods.*": "methods",
+    "grids.*.cells.*.calibrations.*": "calibrate",
+}
 
 
 def load_params(path: Path | None = None) -> Params:
@@ -38,12 +48,13 @@ def parse_params(raw: Mapping[str, Any], name: str) -> Params:
     Raises:
         LorapError: One line for every fault: field, value, what is allowed.
     """
+    dangling = [f"{name}: {fault}" for fault in _dangling(raw)]
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        raise LorapError("\n".join(describe_faults(error, name))) from error
-    if faults := [f"{name}: {fault}" for fault in _dangling(params)]:
-        raise LorapError("\n".join(faults))
+        raise LorapError("\n".join([*describe_faults(error, name), *dangling])) from error
+    if dangling:
+        raise LorapError("\n".join(dangling))
     return params
 
 
@@ -90,7 +101,7 @@ def _read(path: Path) -> dict[str, Any]:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LorapError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LorapError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(raw, dict):
         raise LorapError(f"{path}: expected a mapping of sections, got {_short(raw)}")
@@ -108,27 +119,26 @@ def _merge(defaults: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _dangling(params: Params) -> Iterator[str]:
-    """Names that are used but not defined."""
-    uses: list[tuple[str, Iterable[str], Mapping[str, Any], str]] = [
-        ("active", params.active, params.grids, "grids"),
-    ]
-    for name, calibrate in params.calibrate.items():
-        uses.append((f"calibrate.{name}.corpus", [calibrate.corpus], params.corpora, "corpora"))
-    for name, protocol in params.evaluate.perplexity.items():
-        uses.append((f"evaluate.perplexity.{name}.corpus", [protocol.corpus], params.corpora, "corpora"))
-    for name, grid in params.grids.items():
-        at = f"grids.{name}"
-        uses.append((f"{at}.models", grid.models, params.models, "models"))
-        uses.append((f"{at}.calibration", [grid.calibration], params.calibrate, "calibrate"))
-        uses.append((f"{at}.perplexity", grid.perplexity, params.evaluate.perplexity, "evaluate.perplexity"))
-        for index, block in enumerate(grid.cells):
-            uses.append((f"{at}.cells.{index}.methods", block.methods, params.methods, "methods"))
-            uses.append((f"{at}.cells.{index}.calibrations", block.calibrations or [], params.calibrate, "calibrate"))
-    for field, names, entries, section in uses:
-        for name in names:
-            if name not in entries:
-                yield f"{field}: got {name!r}; expected a name from {section}: {', '.join(sorted(entries))}"
+def _dangling(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Names that are used but not defined; what has not even the right form is left to the schema."""
+    for path, section in REFERENCES.items():
+        for _, entries in _find(raw, section):
+            for field, name in _find(raw, path):
+                if isinstance(entries, dict) and isinstance(name, str) and name not in entries:
+                    known = ", ".join(sorted(map(str, entries)))
+                    yield f"{field}: got {name!r}; expected a name from {section}: {known}"
+
+
+def _find(value: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:
+    """(field, value) of everything below ``value`` that a dotted path with wildcards stands for."""
+    if not path:
+        yield at.removeprefix("."), value
+        return
+    key, _, rest = path.partition(".")
+    children = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, child in children:
+        if key in ("*", name):
+            yield from _find(child, rest, f"{at}.{name}")
 
 
 def _is_number(text: str) -> bool:

@@ -9,9 +9,9 @@ from lorap.errors import LorapError
 from lorap.layers import LAYER_PREFIX
 from lorap.methods.recipe import LayerPlan
 from lorap.models.adapter import decoder_layers
-from lorap.models.folder import read_config, skeleton, write_companions
+from lorap.models.folder import open_weights, read_config, skeleton, write_companions
 from lorap.models.modeling_lorap import LorapConfig
-from lorap.models.weights import SINGLE, WeightsReader, WeightsWriter
+from lorap.models.weights import SINGLE, WeightsWriter
 from lorap.plan import dense_config
 
 
@@ -26,11 +26,12 @@ def export_dense(model: Path, out: Path) -> None:
     if not isinstance(config, LorapConfig):
         raise LorapError(f"{model}: is a stock {config.model_type} model already, nothing to export")
     dtype = config.dtype or torch.float32
-    weights = WeightsReader(model)
+    factored = skeleton(config)
+    weights = open_weights(model, factored)
     target = dense_config(config.base_config(), [LayerPlan(**layer) for layer in (config.lorap or {})["layers"]])
     target.dtype = dtype
     with WeightsWriter(out / SINGLE, untied_state(skeleton(target), dtype)) as writer:
-        for index, layer in enumerate(decoder_layers(skeleton(config))):
+        for index, layer in enumerate(decoder_layers(factored)):
             names = layer.state_dict().keys()
             layer.load_state_dict(
                 weights.load_all(names, LAYER_PREFIX.format(index), dtype, torch.device("cpu")), assign=True

@@ -100,8 +100,8 @@ def convert_gguf(file: Path, out: Path, dtype: str) -> None:
 
 
 def _copy_folder(source: Path, out: Path) -> None:
-    if not source.is_dir():
-        raise LorapError(f"{source}: no such model folder")
+    read_config(source)  # faults are told of the folder that was named, before anything is copied
+    WeightsReader(source)
     for pattern in (*COMPANIONS, "config.json", "*.safetensors", "*.safetensors.index.json"):
         for file in source.glob(pattern):
             shutil.copyfile(file, out / file.name)

@@ -61,7 +61,7 @@ def require_space(folder: Path, size: int) -> None:
     """Raises a LorapError where the disk of ``folder`` has less than ``size`` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < size:
-        raise LorapError(f"{folder}: no disk space, {size / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")
+        raise LorapError(f"{folder}: no disk space, {size / 1e6:,.1f} MB needed, {free / 1e6:,.1f} MB free")
 
 
 def write_json(path: Path, value: Any) -> None:

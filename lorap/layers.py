@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
 from lorap.models.adapter import READERS, decoder_layers, linear
-from lorap.models.weights import WeightsReader
+from lorap.models.folder import open_weights
 
 LAYER_PREFIX = "model.layers.{}."
 
@@ -42,7 +42,7 @@ class LayerLoop:
         batch: int,
     ) -> None:
         self.layers = decoder_layers(model)
-        self.weights = WeightsReader(folder)
+        self.weights = open_weights(folder, model)
         self.dtype, self.device, self.batch = dtype, device, batch
         self._vocabulary_fits(model, input_ids)
         self.hidden, self._arguments = self._embed(model, input_ids)

@@ -63,8 +63,13 @@ def read_meta(artifact: Path) -> dict[str, Any]:
 
 
 def is_made_from(out: Path, spec: Spec) -> bool:
-    """Whether an artifact is there, complete, and made from just these settings."""
-    return meta_path(out).is_file() and read_meta(out)["spec"] == json.loads(spec.canonical())
+    """Whether a folder is there, whole to the last byte, and made from just these settings."""
+    if not meta_path(out).is_file():
+        return False
+    meta = read_meta(out)
+    files = {out / name: sha256 for name, sha256 in meta.get("sha256", {}).items()}
+    whole = all(file.is_file() and sha256_file(file) == sha256 for file, sha256 in files.items())
+    return whole and meta.get("spec") == json.loads(spec.canonical())
 
 
 def artifact_id(path: Path) -> str:

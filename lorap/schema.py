@@ -9,6 +9,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+Form = Literal["factored", "dense"]
+Window = Annotated[int, Field(ge=2)]  # tokens, of which all but the first are scored
 Split = Literal["calibration", "tuning", "evaluation"]
 
 
@@ -88,7 +90,7 @@ class Method(Strict):
 
     attention: Literal["svd", "awsvd", "afm", "none"]
     ffn: Literal["prune", "decompose", "none"]
-    allocation: Annotated[float, Field(gt=0)] = 3
+    allocation: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3
     keep_least: Annotated[float, Field(ge=0, lt=1)] = 0.01
 
 
@@ -104,7 +106,7 @@ class Compress(Strict):
     """How compression runs and in which form it is stored; ``dtype: auto`` keeps the model's."""
 
     dtype: Dtype
-    form: Literal["factored", "dense"]
+    form: Form
     batch: Count
 
 
@@ -112,7 +114,7 @@ class Perplexity(Strict):
     """A perplexity protocol; ``windows: null`` means all of the text."""
 
     corpus: Name
-    seqlen: Annotated[int, Field(ge=2)]
+    seqlen: Window
     windows: Count | None
 
 

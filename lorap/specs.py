@@ -5,7 +5,7 @@ edit to it makes the step's artifacts out of date.
 """
 
 import json
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from lorap.schema import (
     Cost,
     Count,
     Dtype,
+    Form,
     Grid,
     Method,
     ModelSource,
@@ -24,6 +25,7 @@ from lorap.schema import (
     Report,
     Sparsity,
     Strict,
+    Window,
 )
 
 
@@ -46,7 +48,7 @@ class FetchSpec(Spec):
     """A model by source."""
 
     module = "lorap.fetch"
-    name: Name
+    name: str
     model: ModelSource = Field(discriminator="source")
 
 
@@ -67,7 +69,7 @@ class CompressSpec(Spec):
     module = "lorap.compress"
     method: Method
     sparsity: Sparsity
-    form: str
+    form: Form
     dtype: Dtype
     batch: Count
 
@@ -76,7 +78,7 @@ class ExportSpec(Spec):
     """The form to export to."""
 
     module = "lorap.export"
-    form: str
+    form: Literal["dense"]
 
 
 class PerplexitySpec(Spec):
@@ -85,7 +87,7 @@ class PerplexitySpec(Spec):
     module = "lorap.evaluate.perplexity"
     corpus: str
     source: CorpusSource | None
-    seqlen: Count
+    seqlen: Window
     windows: Count | None
     batch: Count
     special_tokens: str

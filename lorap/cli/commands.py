@@ -43,7 +43,7 @@ def _fetch_spec(arguments: Namespace) -> FetchSpec:
             + ", ".join(sorted(models))
         )
     model |= {key: value for key in ("revision", "dtype") if (value := getattr(arguments, key))}
-    return spec_from(FetchSpec, name=Path(name).name, model=model)
+    return spec_from(FetchSpec, name=Path(name).resolve().name, model=model)
 
 
 def calibrate(arguments: Namespace) -> None:
@@ -87,6 +87,8 @@ def plan(arguments: Namespace) -> None:
     from lorap.models.folder import read_config
     from lorap.plan import describe_plan, plan_model
 
+    if arguments.tokens < 1:
+        raise LorapError(f"--tokens: got {arguments.tokens}, expected at least 1")
     recipe = recipe_of(method_of(arguments, load_params(arguments.params)), _sparsity(arguments))
     found = plan_model(read_config(arguments.model), recipe)
     if arguments.json:

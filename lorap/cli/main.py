@@ -5,15 +5,27 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from typing import NoReturn
 
 from lorap import __version__
 from lorap.cli.options import add_commands
 from lorap.errors import LorapError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+
+class Parser(ArgumentParser):
+    """A parser that tells a fault in one line, as all of lorap does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit code 2."""
+        self.exit(2, f"lorap: error: {message}; see '{self.prog} --help'\n")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0, 1 for a fault told in one line, 130 when interrupted."""
-    parser = ArgumentParser(prog="lorap", description="Structured compression of LLaMA-family models (LoRAP).")
+    parser = Parser(prog="lorap", description="Structured compression of LLaMA-family models (LoRAP).")
     parser.add_argument("--version", action="version", version=f"lorap {__version__}")
     add_commands(parser)
     arguments = parser.parse_args(argv)
@@ -28,8 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            return fail(f"{error.filename or 'output'}: {error.strerror}; free space or choose another --out")
+        out = getattr(arguments, "out", "output")
+        if error.errno in FULL:  # the exception names no file, or the one that was copied from
+            return fail(f"{out}: {error.strerror}; free space or choose another --out")
+        if error.errno in UNWRITABLE:
+            return fail(f"{error.filename or out}: {error.strerror}; choose another --out")
         raise
     return 0
 

@@ -29,7 +29,7 @@ def perplexity(arguments: Namespace) -> None:
         **corpus,
         seqlen=arguments.seqlen,
         windows=arguments.windows,
-        batch=arguments.batch or params.evaluate.batch,
+        batch=params.evaluate.batch if arguments.batch is None else arguments.batch,
         special_tokens=arguments.special_tokens or getattr(corpus["source"], "special_tokens", "text"),
     )
     inputs = {"text": arguments.text} if arguments.text else {}
@@ -61,7 +61,8 @@ def spectra(arguments: Namespace) -> None:
     if arguments.spec:
         spec = parse_spec(SpectraSpec, arguments.spec)
     else:
-        spec = spec_from(SpectraSpec, batch=arguments.batch or load_params(arguments.params).compress.batch)
+        batch = load_params(arguments.params).compress.batch if arguments.batch is None else arguments.batch
+        spec = spec_from(SpectraSpec, batch=batch)
     input_ids = read_calibration(arguments.calibration, find_tokenizer(arguments.model))
     _measure(
         arguments,

@@ -33,8 +33,8 @@ def checked(kind: type[SpecT], **settings: Any) -> SpecT:
     try:
         return kind.model_validate(settings)
     except ValidationError as error:
-        faults = describe_faults(error, "option")
-        raise LorapError("\n".join(fault.replace("_", "-") for fault in faults)) from error
+        faults = (fault.partition(": got ") for fault in describe_faults(error, "option"))
+        raise LorapError("\n".join(f"{key.replace('_', '-')}{got}{rest}" for key, got, rest in faults)) from error
 
 
 def method_of(arguments: Namespace, params: Params) -> Method:
@@ -65,9 +65,9 @@ def on_device(name: str, knob: str) -> "Iterator[torch.device]":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()  # the meta device has nothing to give back
     except (RuntimeError, AssertionError) as error:
-        raise LorapError(f"--device {name}: not usable here ({str(error).splitlines()[0]})") from error
+        raise LorapError(f"--device {name}: not usable here ({str(error).splitlines()[0].split('. ')[0]})") from error
     try:
         yield device
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -26,14 +26,14 @@ def factorise(weight: Tensor, rank: int, metric: Tensor | None = None) -> tuple[
     """
     weight = weight.float()
     values, left = top_subspace(weight, rank, metric)
-    if values[0] < FLOAT32_RESOLVES * values[-1]:
-        metric = None if metric is None else metric.double()
-        left = top_subspace(weight.double(), rank, metric)[1].float()
-    return left, left.T @ weight
+    if values[-1] < FLOAT32_RESOLVES * values[0]:
+        weight, metric = weight.double(), None if metric is None else metric.double()
+        _, left = top_subspace(weight, rank, metric)
+    return left.float(), (left.T @ weight).float()
 
 
 def top_subspace(weight: Tensor, rank: int, metric: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The ``rank`` largest eigenvalues of W M W^T, ascending, and an orthonormal basis (out, rank) of their space."""
+    """The ``rank`` largest eigenvalues of W M W^T, largest first, and orthonormal vectors (out, rank) spanning them."""
     if weight.shape[0] <= weight.shape[1]:
         return top_eigenvectors(output_gram(weight, metric), rank)
     weighted = weigh(weight, metric)  # the Gram matrix on the input side is smaller; it leads to the same subspace
@@ -60,9 +60,9 @@ def output_gram(weight: Tensor, metric: Tensor | None) -> Tensor:
 
 
 def top_eigenvectors(gram: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The ``rank`` largest eigenvalues of a symmetric matrix, ascending, and their eigenvectors (n, rank)."""
+    """The ``rank`` largest eigenvalues of a symmetric matrix, largest first, and their eigenvectors (n, rank)."""
     values, vectors = torch.linalg.eigh(gram)
-    return values[-rank:], vectors[:, -rank:]
+    return values[-rank:].flip(0), vectors[:, -rank:].flip(1)
 
 
 def relative_error(weight: Tensor, approximation: Tensor, scale: Tensor | None) -> float:

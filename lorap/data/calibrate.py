@@ -27,7 +27,7 @@ def calibrate(spec: CalibrateSpec, tokenizer: PreTrainedTokenizerBase, text: Pat
         rows = load_rows(spec.source, "calibration")
     if isinstance(spec.source, FilesCorpus) and "calibration" in spec.source.join:
         rows = [spec.source.join["calibration"].join(rows)]
-    windows = draw_windows(tokenizer, rows, spec.nsamples, spec.seqlen, spec.seed)
+    windows = draw_windows(tokenizer, rows, spec.nsamples, spec.seqlen, spec.seed, spec.corpus)
     origin = {
         "corpus": spec.corpus,
         "text_sha256": rows_hash(rows),

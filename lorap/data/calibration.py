@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -19,7 +19,7 @@ TENSOR = "input_ids"
 
 def write_calibration(path: Path, input_ids: Tensor, origin: Mapping[str, str]) -> None:
     """Writes windows (nsamples, seqlen), int64, and their origin as metadata."""
-    save_file({TENSOR: input_ids.contiguous()}, path, metadata=dict(origin))
+    path.write_bytes(save({TENSOR: input_ids.contiguous()}, metadata=dict(origin)))
 
 
 def read_calibration(path: Path, tokenizer: PreTrainedTokenizerBase | None) -> Tensor:

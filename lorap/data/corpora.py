@@ -1,8 +1,9 @@
 """Corpora: rows of text by split, from the hub, a local file, or Python's own reference."""
 
 import gzip
-import json
+import io
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
         return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise LorapError(f"{path}: cannot be read as text ({error})") from error
 
 
@@ -84,7 +85,7 @@ def read_rows(path: Path, column: str = "text", keep_line_ends: bool = False) ->
     """
     kind = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
     if kind not in (".parquet", ".jsonl", ".json"):
-        lines = read_text(path).splitlines(keepends=True)
+        lines = io.StringIO(read_text(path))  # ends lines at line feeds alone; splitlines cuts at other characters too
         return [(line if line.strip() else "") if keep_line_ends else line.strip() for line in lines]
     return _table_column(path, "parquet" if kind == ".parquet" else "json", column)
 
@@ -96,10 +97,13 @@ def _table_column(path: Path, builder: str, column: str) -> Sequence[str]:
         raise LorapError(f"{path}: no such file")
     try:
         table = datasets.load_dataset(builder, data_files=str(path), split="train")
-    except (datasets.exceptions.DatasetGenerationError, OSError, ValueError, json.JSONDecodeError) as error:
-        raise LorapError(f"{path}: cannot be read as {builder} ({str(error).splitlines()[0]})") from error
+    except (datasets.exceptions.DatasetGenerationError, OSError, ValueError, StopIteration) as error:
+        reason = (str(error.__cause__ or error) or "it is empty").splitlines()[0]
+        raise LorapError(f"{path}: cannot be read as {builder} ({reason})") from error
     if column not in table.column_names:
         raise LorapError(f"{path}: no column {column!r}, expected one of {', '.join(table.column_names)}")
+    if table.features[column].dtype not in ("string", "large_string") or table.data.column(column).null_count:
+        raise LorapError(f"{path}: column {column!r} is not text in every row")
     rows: Sequence[str] = table[column]
     return rows
 

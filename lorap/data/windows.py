@@ -11,11 +11,12 @@ from lorap.errors import LorapError
 
 
 def draw_windows(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[str], nsamples: int, seqlen: int, seed: int
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[str], nsamples: int, seqlen: int, seed: int, name: str = "text"
 ) -> Tensor:
     """Random windows from random rows, as published (method.md, 1): (nsamples, seqlen), int64.
 
     A row is drawn until one has more than ``seqlen`` tokens, then a window in it. One row is a text to draw from.
+    ``name`` is the text's, for messages.
 
     Raises:
         LorapError: No row is longer than a window.
@@ -29,7 +30,7 @@ def draw_windows(
             ids = tokenizer(rows[index], verbose=False)["input_ids"]
             tokens[index] = ids if len(ids) > seqlen else []
         if not windows and len(tokens) == len(rows) and not any(tokens.values()):
-            raise LorapError(f"text: too short, no row of {len(rows)} has more than {seqlen} tokens; lower --seqlen")
+            raise LorapError(f"{name}: too short, no row of {len(rows)} has more than {seqlen} tokens; lower --seqlen")
         if tokens[index]:
             start = draw.randint(0, len(tokens[index]) - seqlen - 1)
             windows.append(tokens[index][start : start + seqlen])
@@ -37,7 +38,12 @@ def draw_windows(
 
 
 def cut_windows(
-    tokenizer: PreTrainedTokenizerBase, text: str, seqlen: int, windows: int | None, split_special_tokens: bool
+    tokenizer: PreTrainedTokenizerBase,
+    text: str,
+    seqlen: int,
+    windows: int | None,
+    split_special_tokens: bool,
+    name: str = "text",
 ) -> Tensor:
     """Windows without overlap from one text in one tokeniser call: (windows, seqlen), int64; the remainder is dropped.
 
@@ -47,6 +53,7 @@ def cut_windows(
         seqlen: Tokens a window.
         windows: Take only the first so many; None takes all.
         split_special_tokens: Read ``<unk>`` and its like as letters, not as one token.
+        name: Of the text, for messages.
 
     Raises:
         LorapError: The text is too short for the windows asked for.
@@ -56,6 +63,6 @@ def cut_windows(
     wanted = available if windows is None else windows
     if available < max(1, wanted):
         raise LorapError(
-            f"text: too short, {len(ids)} tokens make {available} windows of {seqlen}, {max(1, wanted)} asked for"
+            f"{name}: too short, {len(ids)} tokens make {available} windows of {seqlen}, {max(1, wanted)} asked for"
         )
     return torch.tensor(ids[: wanted * seqlen], dtype=torch.int64).view(wanted, seqlen)

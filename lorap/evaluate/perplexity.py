@@ -29,7 +29,12 @@ def measure_perplexity(
     """
     content, protocol = _read(spec, text)
     as_letters = spec.special_tokens == "text"
-    windows = cut_windows(tokenizer, content, spec.seqlen, spec.windows, as_letters)
+    windows = cut_windows(tokenizer, content, spec.seqlen, spec.windows, as_letters, spec.corpus)
+    if int(windows.max()) >= model.config.vocab_size:
+        raise LorapError(
+            f"tokenizer: ids up to {int(windows.max())}, but the model's vocabulary has {model.config.vocab_size}; "
+            "the model folder holds another model's tokenizer"
+        )
     protocol |= {
         "seqlen": spec.seqlen,
         "windows": len(windows),

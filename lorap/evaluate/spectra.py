@@ -8,9 +8,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lorap.core.factorise import spectrum
+from lorap.errors import LorapError
 from lorap.layers import LayerLoop
 from lorap.models.adapter import INPUT_OF, PROJECTIONS, READERS, linear
 from lorap.models.folder import read_config, skeleton
+from lorap.models.modeling_lorap import LorapConfig
 
 POINTS = 33  # of every cumulative curve, from rank 0 to full rank
 
@@ -27,8 +29,13 @@ def measure_spectra(model: Path, input_ids: Tensor, device: torch.device, batch:
 
     Returns:
         ``rank_fractions``, the abscissae; ``layers``, for each one the energy held at those ranks, by projection.
+
+    Raises:
+        LorapError: The model is factored or cannot be read, or the windows do not fit it.
     """
     config = read_config(model)
+    if isinstance(config, LorapConfig):
+        raise LorapError(f"{model}: is a factored model, its spectra are cut off; measure the original")
     loop = LayerLoop(skeleton(config), model, input_ids, config.dtype or torch.float32, device, batch)
     layers = []
     for index, layer in tqdm(loop, total=len(loop), desc="spectra", unit="layer", disable=quiet):

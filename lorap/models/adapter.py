@@ -1,7 +1,7 @@
 """A LLaMA-shaped model seen by its attributes: whatever has these modules is supported, whatever its name."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from torch import nn
 
@@ -22,6 +22,9 @@ READERS = {
 }
 INPUT_OF = {reader: name for name, readers in READERS.items() for reader in readers}
 
+# What some families do to embeddings or logits outside of their layers, where a factored model does not follow.
+SCALINGS = ("embedding_multiplier", "logits_scaling", "logit_scale", "final_logit_softcapping")
+
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
     """The decoder layers of a causal language model.
@@ -30,10 +33,14 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
         LorapError: The architecture has not the modules that lorap compresses.
     """
     family = type(model).__name__
-    body = getattr(model, "model", None)
+    body: Any = getattr(model, "model", None)
     layers = getattr(body, "layers", None)
-    if not isinstance(layers, nn.ModuleList) or not hasattr(body, "rotary_emb"):
+    if not isinstance(layers, nn.ModuleList) or not layers or not hasattr(body, "rotary_emb"):
         raise LorapError(f"{family}: architecture not supported, expected model.layers and model.rotary_emb")
+    scalings = [key for key in SCALINGS if getattr(body.config, key, None) not in (None, 1)]
+    if scalings or type(body.embed_tokens) is not nn.Embedding:
+        what = " ".join(scalings) or type(body.embed_tokens).__name__
+        raise LorapError(f"{family}: architecture not supported, it scales embeddings or logits ({what})")
     for index, layer in enumerate(layers):
         for name in PROJECTIONS:
             if not isinstance(getattr(parent(layer, name), name, None), nn.Linear | LowRankLinear):
@@ -41,6 +48,10 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
                     f"{family}: architecture not supported, layer {index} has no linear {name} "
                     "(expected self_attn.{q,k,v,o}_proj and mlp.{gate,up,down}_proj)"
                 )
+        if others := sorted(
+            {key.split(".")[1] for key, _ in layer.named_parameters() if key.startswith("mlp.")} - set(FFN)
+        ):
+            raise LorapError(f"{family}: architecture not supported, mlp.{others[0]} depends on the width of the FFN")
     return layers
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -16,6 +17,7 @@ from transformers import (
 )
 
 from lorap.errors import LorapError
+from lorap.files import read_json
 from lorap.models import modeling_lorap
 from lorap.models.adapter import decoder_layers
 from lorap.models.modeling_lorap import LorapConfig, LorapForCausalLM
@@ -27,6 +29,11 @@ AutoModelForCausalLM.register(LorapConfig, LorapForCausalLM)
 COMPANIONS = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json",
               "generation_config.json", "chat_template*", "LICENSE*", "NOTICE*")  # fmt: skip
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+# What transformers raises for a configuration, weights or a tokenizer that it cannot use.
+UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+            StrictDataclassError)  # fmt: skip
+# Keys for which transformers silently puts in a size of its own.
+SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -34,15 +41,25 @@ def read_config(path: Path) -> PreTrainedConfig:
     """The configuration in a model folder or in a config.json; no code of the folder is run.
 
     Raises:
-        LorapError: Missing, not JSON, or of an architecture that transformers does not know.
+        LorapError: Missing, not JSON, without its sizes, or of an architecture that transformers does not know.
     """
     file = path / "config.json" if path.is_dir() else path
     if not file.is_file():
         raise LorapError(f"{path}: no model there, expected a folder with a config.json; see 'lorap fetch --help'")
+    raw = read_json(file)
+    if not isinstance(raw, dict):
+        raise LorapError(f"{file}: not a usable configuration (no JSON object)")
+    for key in SIZES:
+        if key in raw and (not isinstance(raw[key], int) or raw[key] < 1):
+            raise LorapError(f"{file}: {key}: got {raw[key]!r}, expected a whole number of at least 1")
     try:
-        return AutoConfig.from_pretrained(file, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        config = AutoConfig.from_pretrained(file, trust_remote_code=False)
+    except UNUSABLE as error:
         raise LorapError(f"{file}: not a usable configuration ({first_line(error)})") from error
+    fields = config.to_dict()
+    if missing := [key for key in SIZES if key in fields and key not in raw]:
+        raise LorapError(f"{file}: {', '.join(missing)}: missing, required of a {config.model_type} model")
+    return config
 
 
 def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
@@ -54,7 +71,7 @@ def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (ValueError, KeyError, TypeError) as error:
+    except UNUSABLE as error:
         raise LorapError(f"{config.model_type}: architecture not supported ({first_line(error)})") from error
     decoder_layers(model)
     return model.eval()
@@ -67,18 +84,25 @@ def load_model(folder: Path, dtype: torch.dtype | None = None, device: torch.dev
         LorapError: The folder is missing, damaged, incomplete or of another architecture.
     """
     config = read_config(folder)
-    WeightsReader(folder)  # names the damaged file
+    open_weights(folder, skeleton(config))
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=dtype or config.dtype, trust_remote_code=False, output_loading_info=True
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype or config.dtype, trust_remote_code=False
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except UNUSABLE as error:
         raise LorapError(f"{folder}: cannot be loaded ({first_line(error)})") from error
-    for fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if names := sorted(map(str, report[fault])):
-            raise LorapError(f"{folder}: {fault.replace('_keys', '')} weight {names[0]} ({len(names)} in all)")
-    decoder_layers(model)
     return model.to(device).eval()
+
+
+def open_weights(folder: Path, model: PreTrainedModel) -> WeightsReader:
+    """The weights of a folder, which are those of a model to the last name and shape; ``model`` is its skeleton.
+
+    Raises:
+        LorapError: A file is missing or damaged, or the weights and the configuration do not belong together.
+    """
+    weights, tied = WeightsReader(folder), set(model.all_tied_weights_keys)
+    weights.require({name: tensor for name, tensor in model.state_dict().items() if name not in tied}, tied)
+    return weights
 
 
 def find_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
@@ -92,11 +116,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     Raises:
         LorapError: The folder has none, or it cannot be read.
     """
+    read_config(folder)  # transformers reads it too, and tells its faults as the tokenizer's
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise LorapError(f"{folder}: no tokenizer in the model folder, expected tokenizer.json")
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNUSABLE as error:
         raise LorapError(f"{folder}: tokenizer cannot be read ({first_line(error)})") from error
 
 
@@ -140,5 +165,7 @@ def _jsonable(config: PreTrainedConfig) -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, for a one-line error."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an exception's message, for a one-line error, and the second where the first announces it."""
+    message = f"unknown name {error}" if isinstance(error, KeyError) else str(error).strip()
+    lines = (message or type(error).__name__).splitlines()
+    return " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])

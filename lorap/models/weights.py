@@ -1,7 +1,7 @@
 """Weights of a model folder, one tensor at a time in both directions, so that no model need fit into memory."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +15,7 @@ from lorap.files import read_json, require_space
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+OLD_BUFFER = ".rotary_emb.inv_freq"  # written by transformers before 4.32, read by none
 FORMAT_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
@@ -28,7 +29,7 @@ class WeightsReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if (folder / INDEX).is_file():
-            files = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
+            files = _shards(folder / INDEX)
         elif (folder / SINGLE).is_file():
             files = [SINGLE]
         else:
@@ -46,18 +47,47 @@ class WeightsReader:
         Raises:
             LorapError: The folder has no such tensor, or it holds values that are not finite.
         """
+        path = self._path(name)
+        tensor = self._files[path].get_tensor(name).to(device=device, dtype=dtype)
+        if not torch.isfinite(tensor).all():
+            raise LorapError(f"{path}: {name} holds values that are not finite in {dtype}")
+        return tensor
+
+    def require(self, tensors: Mapping[str, Tensor], optional: Collection[str]) -> None:
+        """Compares names and shapes with those of a model; values are not read.
+
+        Args:
+            tensors: What the model holds, on the meta device or not.
+            optional: Names that may stand in the files too, such as those of tied weights.
+
+        Raises:
+            LorapError: A tensor is missing, has another shape, or is no part of the model.
+        """
+        for name, tensor in tensors.items():
+            found, path = tuple(self._files[self._path(name)].get_slice(name).get_shape()), self._path(name)
+            if found != tensor.shape:
+                raise LorapError(f"{path}: {name} is {found}, but config.json makes it {tuple(tensor.shape)}")
+        for name, path in self._path_of.items():
+            if name not in tensors and name not in optional and not name.endswith(OLD_BUFFER):
+                raise LorapError(f"{path}: {name} is no part of the model that config.json describes")
+
+    def _path(self, name: str) -> Path:
         if name not in self:
             raise LorapError(f"{self.folder}: no tensor {name} in its safetensors; the folder is incomplete")
-        tensor = self._files[self._path_of[name]].get_tensor(name).to(device=device, dtype=dtype)
-        if not torch.isfinite(tensor).all():
-            raise LorapError(f"{self._path_of[name]}: {name} holds values that are not finite in {dtype}")
-        return tensor
+        return self._path_of[name]
 
     def load_all(
         self, names: Iterable[str], prefix: str, dtype: torch.dtype, device: torch.device
     ) -> dict[str, Tensor]:
         """The tensors ``prefix + name``, by name."""
         return {name: self.load(prefix + name, dtype, device) for name in names}
+
+
+def _shards(index: Path) -> list[str]:
+    try:
+        return sorted(set(read_json(index)["weight_map"].values()))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise LorapError(f"{index}: damaged, it has no weight_map of names to files; fetch the model again") from error
 
 
 def _open(path: Path) -> safe_open:

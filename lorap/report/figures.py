@@ -1,6 +1,6 @@
 """The figures of a report: one style, told apart by marker and line as well as by shade."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from lorap.specs import ReportSpec
 
 mpl.use("Agg")
 
-STYLE = {
+STYLE: Any = {
     "figure.constrained_layout.use": True,
     "font.size": 8,
     "axes.grid": True,
@@ -83,10 +83,8 @@ def pareto_figure(column: str, label: str, scale: float) -> Callable[[ReportSpec
         for axis, protocol in zip(axes, spec.perplexity, strict=True):
             groups = results.groupby(["model", "method"], sort=False)
             for ((model, method), rows), look in zip(groups, looks(), strict=False):
-                label_of = _label(spec, model, method)
-                axis.scatter(
-                    rows[column] / scale, rows[protocol], c=look["color"], marker=look["marker"], label=label_of
-                )
+                points = {"c": look["color"], "marker": look["marker"], "label": _label(spec, model, method)}
+                axis.scatter(rows[column] / scale, rows[protocol], **points)
             front = _front(results, column, protocol)
             axis.step(front[column] / scale, front[protocol], where="post", color="0.6", linewidth=0.8, zorder=0)
             _log_perplexity(axis, protocol)
@@ -147,9 +145,8 @@ def write_figure(figure: Figure, stem: Path, dpi: int) -> None:
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.4 * count, 2.8))
-        return figure, list(figure.subplots(1, count, squeeze=False)[0])
+    figure = Figure(figsize=(3.4 * count, 2.8))
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
 def _curves(main: pd.DataFrame) -> list[tuple[str, str]]:
@@ -158,8 +155,8 @@ def _curves(main: pd.DataFrame) -> list[tuple[str, str]]:
     return list(sizes.sort_values(ascending=False, kind="stable").index)
 
 
-def _label(spec: ReportSpec, model: str, name: str) -> str:
-    return name if len(spec.grid.models) == 1 else f"{model} {name}"
+def _label(spec: ReportSpec, model: Hashable, name: Hashable) -> str:
+    return str(name) if len(spec.grid.models) == 1 else f"{model} {name}"
 
 
 def _log_perplexity(axis: Axes, protocol: str) -> None:

@@ -1,0 +1,35 @@
+"""What two models say, compared; and compression into a folder with the settings that tests share."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lorap.compress import compress
+from lorap.methods import make_recipe
+
+CPU = torch.device("cpu")
+BOUND = 1e-3  # total variation; an error 0.05 % above the optimum already moves a small model by 6e-2
+
+
+def compressed(folder: Path, out: Path, input_ids: Tensor, sparsity: float = 0.5, **changes: Any) -> Path:
+    """The folder of a model compressed as published, but for the changes, which are those of a recipe or of the run."""
+    treatment = {"attention": "awsvd", "ffn": "prune", "allocation": 3.0, "keep_least": 0.01}
+    treatment |= {name: changes.pop(name) for name in list(changes) if name in treatment}
+    out.mkdir()
+    compress(folder, input_ids, make_recipe(**treatment, sparsity=sparsity), out, device=CPU, quiet=True, **changes)
+    return out
+
+
+@torch.no_grad()
+def distributions(model: PreTrainedModel, input_ids: Tensor) -> Tensor:
+    """Of the next token: (windows, tokens, vocabulary)."""
+    return model(input_ids=input_ids, use_cache=False).logits.double().softmax(-1)
+
+
+def total_variation(model: PreTrainedModel, other: PreTrainedModel, input_ids: Tensor) -> float:
+    """At the worst position, because one wrong mask or rank shows only somewhere."""
+    difference = distributions(model, input_ids) - distributions(other, input_ids)
+    return 0.5 * difference.abs().sum(-1).max().item()

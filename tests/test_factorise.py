@@ -1,0 +1,170 @@
+"""Low-rank factors against closed forms and a float64 SVD; the sums that their metrics come from."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from lorap.core.factorise import factorise, relative_error, spectrum
+from lorap.core.statistics import ZERO_SCALE, Moments
+
+SHAPES = {"wide": (48, 80), "tall": (80, 48), "square": (64, 64)}
+TOLERANCE = 1e-6  # above the optimum, relative: what the exact solver promises
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def scales(features: int, largest: float = 3) -> Tensor:
+    d = torch.linspace(0.5, 2, features)
+    d[features // 3] *= largest
+    return d
+
+
+def second_moment(features: int) -> Tensor:
+    x = normal(500, features, seed=1) * scales(features)
+    return x.T @ x / len(x)
+
+
+METRICS = {"plain": lambda features: None, "scale": scales, "full": second_moment}
+
+
+def root(metric: Tensor | None, features: int) -> Tensor:
+    """C with C C^T = M, in float64."""
+    if metric is None:
+        return torch.eye(features).double()
+    return torch.diag(metric.double()) if metric.dim() == 1 else torch.linalg.cholesky(metric.double())
+
+
+def excess(weight: Tensor, rank: int, metric: Tensor | None) -> float:
+    """How far the error of the factors is above that of the full SVD, relative, in float64."""
+    left, right = factorise(weight, rank, metric)
+    c = root(metric, weight.shape[1])
+    optimum = torch.linalg.svdvals(weight.double() @ c)[rank:].norm()
+    return float(((weight.double() - left.double() @ right.double()) @ c).norm() / optimum - 1)
+
+
+@pytest.mark.parametrize("rank", [1, 12, 30])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_weighted_error_is_that_of_the_full_svd(shape: str, metric: str, rank: int) -> None:
+    weight = normal(*SHAPES[shape])
+    assert abs(excess(weight, rank, METRICS[metric](weight.shape[1]))) < TOLERANCE
+
+
+@pytest.mark.parametrize("largest", [1e2, 1e3, 1e4])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_feature_much_larger_than_the_rest_does_not_spoil_the_others(shape: str, largest: float) -> None:
+    weight = normal(*SHAPES[shape])
+    d = scales(weight.shape[1], largest)
+    assert abs(excess(weight, 24, d)) < TOLERANCE
+    assert abs(excess(weight, 24, torch.diag(d.square()))) < TOLERANCE
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_full_rank_gives_the_weight_back(shape: str, metric: str) -> None:
+    weight = normal(*SHAPES[shape])
+    left, right = factorise(weight, min(weight.shape), METRICS[metric](weight.shape[1]))
+    torch.testing.assert_close(left @ right, weight, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_weight_of_low_rank_is_given_back_at_that_rank(shape: str) -> None:
+    out, inp = SHAPES[shape]
+    weight = normal(out, 7) @ normal(7, inp, seed=1)
+    left, right = factorise(weight, 7)
+    torch.testing.assert_close(left @ right, weight, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_left_has_orthonormal_columns(shape: str, metric: str) -> None:
+    weight = normal(*SHAPES[shape])
+    left, _ = factorise(weight, 20, METRICS[metric](weight.shape[1]))
+    torch.testing.assert_close(left.T @ left, torch.eye(20), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_constant_factor_of_the_scale_changes_nothing(shape: str) -> None:
+    weight = normal(*SHAPES[shape])
+    d = scales(weight.shape[1])
+    once, hundredfold = (torch.matmul(*factorise(weight, 16, factor * d)) for factor in (1, 100))
+    torch.testing.assert_close(once, hundredfold, rtol=0, atol=1e-5)
+
+
+def test_a_diagonal_weight_keeps_its_largest_entries_as_the_metric_sees_them() -> None:
+    left, right = factorise(torch.diag(torch.tensor([4.0, 3, 2, 1])), 2, torch.tensor([1.0, 1, 10, 10]))
+    torch.testing.assert_close(left @ right, torch.diag(torch.tensor([0.0, 0, 2, 1])))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_covariance_metric_finds_the_principal_subspace_of_the_output(shape: str) -> None:
+    weight, x = normal(*SHAPES[shape]), normal(500, SHAPES[shape][1], seed=1) + 5  # the mean must not count
+    left, right = factorise(weight, 10, torch.cov(x.T, correction=0))
+    principal = torch.linalg.eigh(torch.cov((x @ weight.T).double().T)).eigenvectors[:, -10:].float()
+    torch.testing.assert_close(left @ left.T, principal @ principal.T, rtol=0, atol=1e-4)
+    torch.testing.assert_close(right, left.T @ weight, rtol=0, atol=1e-4)
+
+
+def test_a_bfloat16_weight_is_factored_in_float32() -> None:
+    weight = normal(64, 64).bfloat16()
+    assert abs(excess(weight, 16, scales(64))) < TOLERANCE
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_relative_error_and_spectrum_are_those_of_the_svd(shape: str, scaled: bool) -> None:
+    weight = normal(*SHAPES[shape])
+    d = scales(weight.shape[1], 1e4) if scaled else None
+    singular = torch.linalg.svdvals(weight.double() @ root(d, weight.shape[1]))
+    torch.testing.assert_close(spectrum(weight, d), singular, rtol=1e-3, atol=0)
+    approximation = torch.matmul(*factorise(weight, 16, d))
+    expected = singular[16:].norm() / singular.norm()
+    assert relative_error(weight, approximation, d) == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_moments_do_not_depend_on_how_the_tokens_are_dealt_to_batches(full: bool) -> None:
+    x = normal(90, 8) + 1
+    whole, pieces = Moments(8, full), Moments(8, full)
+    whole.update(x)
+    for piece in (x[:1], x[1:40].reshape(3, 13, 8), x[40:]):
+        pieces.update(piece)
+    assert whole.tokens == pieces.tokens == 90
+    torch.testing.assert_close(whole.scale(), pieces.scale())
+    torch.testing.assert_close(whole.scale(), x.norm(dim=0))
+    if full:
+        torch.testing.assert_close(whole.covariance(), pieces.covariance())
+
+
+def test_the_covariance_is_that_of_all_tokens_with_the_mean_removed() -> None:
+    x = normal(400, 8) * scales(8) + 3
+    moments = Moments(8, full=True)
+    moments.update(x)
+    torch.testing.assert_close(moments.covariance(), torch.cov(x.T, correction=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_feature_that_is_always_zero_gets_the_published_scale(full: bool) -> None:
+    moments = Moments(3, full)
+    moments.update(torch.tensor([[3.0, 0, 1], [4, 0, 1]]))
+    assert ZERO_SCALE == 1e-4
+    torch.testing.assert_close(moments.scale(), torch.tensor([5.0, 1e-4, 2**0.5]))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_bfloat16_inputs_are_summed_in_float32(full: bool) -> None:
+    moments = Moments(1, full)
+    for _ in range(20):  # in bfloat16 the sum would stop at 256 tokens
+        moments.update(torch.ones(100, 1, dtype=torch.bfloat16))
+    assert moments.scale().item() == pytest.approx(2000**0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize("full", [False, True])
+def test_one_value_that_is_not_finite_is_noticed(full: bool, value: float) -> None:
+    moments = Moments(2, full)
+    moments.update(torch.tensor([[1.0, value], [1.0, 1.0]]))
+    moments.update(torch.ones(4, 2))
+    assert not moments.is_finite()

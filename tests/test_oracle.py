@@ -1,0 +1,64 @@
+"""Compression against the plain form of the published procedure: the same model must come out."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from compare import BOUND, compressed, total_variation
+from plain import compress_plain
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from lorap.data.corpora import pydoc_rows
+from lorap.data.windows import draw_windows
+from lorap.models.folder import load_model, load_tokenizer
+
+TREATMENTS = [
+    (attention, ffn)
+    for attention in ("svd", "awsvd", "afm", "none")
+    for ffn in ("prune", "decompose", "none")
+    if (attention, ffn) != ("none", "none")
+]
+
+
+def dense(folder: Path) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+@pytest.mark.parametrize("sparsity", [0.2, 0.5])
+@pytest.mark.parametrize(("attention", "ffn"), TREATMENTS)
+def test_every_treatment_of_every_family_gives_the_model_of_the_plain_procedure(
+    family_folder: Path, windows: torch.Tensor, tmp_path: Path, attention: str, ffn: str, sparsity: float
+) -> None:
+    settings = {"attention": attention, "ffn": ffn, "allocation": 3, "keep_least": 0.01, "sparsity": sparsity}
+    plain = compress_plain(dense(family_folder), windows, **settings)
+    ours = load_model(compressed(family_folder, tmp_path / "out", windows, batch=5, **settings))
+    unseen = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(2))
+    assert total_variation(ours, plain, unseen) < BOUND
+
+
+@pytest.mark.parametrize("keep_least", [0, 0.1, 0.6])
+def test_the_kept_bottom_is_that_of_the_plain_procedure_even_where_it_would_pass_the_end(
+    tiny_folder: Path, windows: torch.Tensor, tmp_path: Path, keep_least: float
+) -> None:
+    settings = {"attention": "none", "ffn": "prune", "allocation": 3, "keep_least": keep_least, "sparsity": 0.5}
+    plain = compress_plain(dense(tiny_folder), windows, **settings)
+    ours = load_model(compressed(tiny_folder, tmp_path / "out", windows, **settings))
+    assert total_variation(ours, plain, windows) < BOUND
+
+
+def test_sparsity_zero_leaves_the_model_as_it_was(tiny_folder: Path, windows: torch.Tensor, tmp_path: Path) -> None:
+    ours = load_model(compressed(tiny_folder, tmp_path / "out", windows, sparsity=0))
+    assert total_variation(ours, dense(tiny_folder), windows) < 1e-6
+
+
+@pytest.mark.parametrize("attention", ["svd", "awsvd", "afm"])
+def test_a_real_model_on_real_text_gives_the_model_of_the_plain_procedure(
+    stories: Path, tmp_path: Path, attention: str
+) -> None:
+    tokenizer = load_tokenizer(stories)
+    calibration = draw_windows(tokenizer, pydoc_rows("calibration"), nsamples=24, seqlen=64, seed=0)
+    unseen = draw_windows(tokenizer, pydoc_rows("evaluation"), nsamples=8, seqlen=64, seed=0)
+    settings = {"attention": attention, "ffn": "prune", "allocation": 3, "keep_least": 0.01, "sparsity": 0.5}
+    plain = compress_plain(dense(stories), calibration, **settings)
+    ours = load_model(compressed(stories, tmp_path / "out", calibration, dtype=torch.float32, **settings))
+    assert total_variation(ours, plain, unseen) < BOUND
