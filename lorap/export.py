@@ -30,7 +30,9 @@ def export_dense(model: Path, out: Path) -> None:
     weights = open_weights(model, factored)
     target = dense_config(config.base_config(), [LayerPlan(**layer) for layer in (config.lorap or {})["layers"]])
     target.dtype = dtype
-    with WeightsWriter(out / SINGLE, untied_state(skeleton(target), dtype)) as writer:
+    stock = skeleton(target)
+    target.architectures = [type(stock).__name__]  # other runtimes choose their class by it
+    with WeightsWriter(out / SINGLE, untied_state(stock, dtype)) as writer:
         for index, layer in enumerate(decoder_layers(factored)):
             names = layer.state_dict().keys()
             layer.load_state_dict(

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plain import FFN, QK, VO, Shape, removed, square_ranks
 from transformers import LlamaConfig, PreTrainedConfig, Qwen2Config
 
 from lorap.core.budget import attention_ranks, break_even_rank, ffn_ranks, rank_for, removed_positions
 from lorap.methods import make_recipe
 from lorap.plan import plan_model
+from tests.published import FFN, QK, VO, Shape, removed, square_ranks
 
 LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
 LLAMA_13B = {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40}

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare import BOUND, CPU, compressed, total_variation
-from conftest import FAMILIES, save_random_model
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -17,6 +15,8 @@ from lorap.layers import LayerLoop
 from lorap.methods import make_recipe
 from lorap.models.folder import load_model, load_tokenizer, read_config
 from lorap.plan import plan_model
+from tests.compare import BOUND, CPU, compressed, total_variation
+from tests.conftest import FAMILIES, save_random_model
 
 FFN_FORMS = ["prune", "decompose"]
 
@@ -117,7 +117,7 @@ def test_a_sharded_checkpoint_gives_the_result_of_a_single_file(
     shards = save_random_model(FAMILIES["llama-gqa"](), tmp_path / "shards", tokenizer_folder, max_shard_size="50KB")
     assert len(list(shards.glob("*.safetensors"))) > 2
     assert not (shards / "model.safetensors").exists()
-    one, other = (compressed(source, tmp_path / source.name / "out", windows) for source in (shards, tiny_folder))
+    one, other = (compressed(source, tmp_path / f"{source.name}-out", windows) for source in (shards, tiny_folder))
     torch.testing.assert_close(
         load_file(one / "model.safetensors"), load_file(other / "model.safetensors"), rtol=0, atol=0
     )

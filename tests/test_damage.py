@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare import CPU
-from conftest import FAMILIES, save_random_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,6 +14,8 @@ from lorap.errors import LorapError
 from lorap.files import new_folder
 from lorap.methods import make_recipe
 from lorap.models.folder import load_model
+from tests.compare import CPU
+from tests.conftest import FAMILIES, save_random_model
 
 SINGLE = "model.safetensors"
 UP = "model.layers.1.mlp.up_proj.weight"

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare import BOUND, compressed, total_variation
-from plain import compress_plain
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lorap.data.corpora import pydoc_rows
 from lorap.data.windows import draw_windows
 from lorap.models.folder import load_model, load_tokenizer
+from tests.compare import BOUND, compressed, total_variation
+from tests.plain import compress_plain
 
 TREATMENTS = [
     (attention, ffn)

@@ -15,7 +15,7 @@ def draw_windows(
 ) -> Tensor:
     """Random windows from random rows, as published (method.md, 1): (nsamples, seqlen), int64.
 
-    A row is drawn until one has more than ``seqlen`` tokens, then a window in it. One row is a text to draw from.
+    A row is drawn until one has more than ``seqlen`` tokens, then a window in it. One row is a text to draw from: none is drawn.
     ``name`` is the text's, for messages.
 
     Raises:
@@ -25,7 +25,7 @@ def draw_windows(
     tokens: dict[int, list[int]] = {}
     windows: list[list[int]] = []
     while len(windows) < nsamples:
-        index = draw.randint(0, len(rows) - 1) if rows else 0
+        index = draw.randint(0, len(rows) - 1) if len(rows) > 1 else 0
         if rows and index not in tokens:
             ids = tokenizer(rows[index], verbose=False)["input_ids"]
             tokens[index] = ids if len(ids) > seqlen else []

@@ -53,14 +53,14 @@ def _time_batch(cost: Cost, model: PreTrainedModel, batch: int) -> dict[str, flo
     def prefill() -> Any:
         return model(input_ids=prompt, use_cache=True, logits_to_keep=1)
 
-    def decode() -> None:
-        state = prefill()
+    def decode(state: Any) -> Any:
         for _ in range(cost.new_tokens):
             token: Tensor = state.logits[:, -1:].argmax(-1)
             state = model(input_ids=token, past_key_values=state.past_key_values, use_cache=True)
+        return state
 
-    prefill_seconds = _median_seconds(prefill, cost, model.device)
-    decode_seconds = _median_seconds(decode, cost, model.device) - prefill_seconds
+    runs = [_timed(prefill, decode, model.device) for _ in range(cost.warmup + cost.repeats)][cost.warmup :]
+    prefill_seconds, decode_seconds = (statistics.median(seconds) for seconds in zip(*runs, strict=True))
     return {
         "batch": batch,
         "prefill_seconds": prefill_seconds,
@@ -68,22 +68,21 @@ def _time_batch(cost: Cost, model: PreTrainedModel, batch: int) -> dict[str, flo
     }
 
 
-def _median_seconds(work: Callable[[], Any], cost: Cost, device: torch.device) -> float:
-    for _ in range(cost.warmup):
-        work()
-    seconds = []
-    for _ in range(cost.repeats):
-        _synchronise(device)
-        started = time.perf_counter()
-        work()
-        _synchronise(device)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+def _timed(prefill: Callable[[], Any], decode: Callable[[Any], Any], device: torch.device) -> tuple[float, float]:
+    """Seconds of a prefill, and of the decoding that goes on from it."""
+    times = [_now(device)]
+    state = prefill()
+    times.append(_now(device))
+    decode(state)
+    times.append(_now(device))
+    return times[1] - times[0], times[2] - times[1]
 
 
-def _synchronise(device: torch.device) -> None:
+def _now(device: torch.device) -> float:
+    """The clock once the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -9,6 +9,7 @@ from lorap.specs import ReportSpec
 
 KEYS = ["sparsity", "model", "method"]
 MEASURED = "this run"
+TEXTS = ("wikitext2", "ptb")  # of the published main table, in its order
 
 
 def main_table(spec: ReportSpec, results: pd.DataFrame) -> pd.DataFrame:
@@ -16,7 +17,7 @@ def main_table(spec: ReportSpec, results: pd.DataFrame) -> pd.DataFrame:
     protocols = list(spec.perplexity)
     own = results[_is_main(spec, results)][[*KEYS, *protocols]].assign(source=MEASURED)
     published = published_main()
-    texts = [column for column in published.columns if column not in (*KEYS, "source")]
+    texts = list(TEXTS)
     for text in set(texts) & set(protocols):
         reference = published.assign(model=published.model.str.lower(), method=published.method.str.lower())
         reference = reference[[*KEYS, text]].rename(columns={text: "reference"})

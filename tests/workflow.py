@@ -1,0 +1,92 @@
+"""A copy of the workflow in a temporary folder, with a tiny model, driven by the real snakemake, dvc and git."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+PARTS = ("Snakefile", "rules", "profiles", "dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", "lorap")
+LIMIT = 600  # seconds that no call comes near, unless it hangs
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A folder with the workflow in it."""
+
+    folder: Path
+
+    def run(self, *command: str, ok: bool = True) -> str:
+        """Runs one of the environment's programs; returns all that it printed."""
+        environment = os.environ | {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+            "CI": "true",
+            "DVC_NO_ANALYTICS": "true",
+        }
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        assert (done.returncode == 0) == ok, done.stdout[-5000:] + self.logs()
+        return done.stdout
+
+    def logs(self) -> str:
+        """The end of every log of a job."""
+        return "".join(f"\n{log}:\n{log.read_text()[-500:]}" for log in self.folder.glob("logs/**/*.log"))
+
+    def params(self) -> dict:
+        return yaml.safe_load((self.folder / "params.yaml").read_text())
+
+    def write_params(self, params: dict) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, default_flow_style=False, sort_keys=False))
+
+    def commit(self) -> None:
+        """Makes the folder a git repository with all that is not ignored in it, as DVC wants one."""
+        if not (self.folder / ".git").exists():
+            self.run("git", "init", "--quiet")
+            self.run("git", "config", "user.email", "test@example.org")
+            self.run("git", "config", "user.name", "test")
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", "test", "--allow-empty")
+
+    def stamps(self) -> dict[str, int]:
+        """When each artifact was last written."""
+        files = (file for file in (self.folder / "results").rglob("*") if file.is_file() and file.name != ".gitignore")
+        return {str(file.relative_to(self.folder)): file.stat().st_mtime_ns for file in files}
+
+
+def make_checkout(folder: Path, model: Path) -> Checkout:
+    """A checkout whose demo grid has two cells of a tiny local model."""
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+    checkout = Checkout(folder)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["models"] = {"tiny": {"source": "folder", "path": str(model)}}
+    params["calibrate"] = {"pydoc-4x16": {"corpus": "pydoc", "nsamples": 4, "seqlen": 16}}
+    params["evaluate"]["perplexity"] = {"pydoc": {"corpus": "pydoc", "seqlen": 16, "windows": 8}}
+    params["evaluate"]["cost"] |= {"prompt": 8, "new_tokens": 2, "batches": [1], "repeats": 1}
+    cells = [{"methods": ["lorap"], "sparsities": [0.5]}, {"methods": ["lorap-1to1"], "sparsities": [0.5]}]
+    grid = {"models": ["tiny"], "calibration": "pydoc-4x16", "cells": cells, "perplexity": ["pydoc"]}
+    params["grids"] = {"demo": grid}
+    checkout.write_params(params)
+    return checkout
