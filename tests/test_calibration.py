@@ -58,7 +58,7 @@ def test_a_file_of_another_tokenizer_is_refused_and_one_of_the_same_is_not(
     [
         (
             {"input_ids": torch.ones(2, 8, dtype=torch.int32)},
-            r"torch.int32 \(2, 8\), expected int64 \(nsamples, seqlen",
+            r"torch.int32 \(2, 8\), expected int64 \(nsamples",
         ),
         ({"input_ids": torch.ones(2, 8)}, "torch.float32"),
         ({"input_ids": torch.ones(8, dtype=torch.int64)}, r"torch.int64 \(8,\)"),

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from lorap.report.results import read_layers, read_optional
 from lorap.specs import ReportSpec
@@ -50,8 +50,7 @@ def perplexity_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> 
             axis.plot(rows.sparsity, rows[protocol], label=_label(spec, model, method), **look)
         _log_perplexity(axis, protocol)
         axis.set_xlabel("sparsity")
-    axes[0].legend(fontsize=7)
-    return figure
+    return _with_legend(figure, axes[0])
 
 
 def allocation_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
@@ -65,12 +64,9 @@ def allocation_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> 
         for ((model, attention), rows), look in zip(groups, looks(), strict=False):
             rows = rows.sort_values("allocation")
             axis.plot(rows.allocation, rows[protocol], label=_label(spec, model, attention), **look)
-        _log_perplexity(axis, protocol)
-        axis.set_xlabel("allocation a, parameters of v and o for each of q and k")
+        axis.set(xlabel="allocation (v and o : q and k)", ylabel=f"perplexity, {protocol}")
         axis.set_title(f"sparsity {cells.sparsity.max():g}" if len(cells) else "no cells", fontsize=8)
-    if len(cells):
-        axes[0].legend(fontsize=7)
-    return figure
+    return _with_legend(figure, axes[0])
 
 
 def pareto_figure(column: str, label: str, scale: float) -> Callable[[ReportSpec, pd.DataFrame, Path], Figure]:
@@ -89,26 +85,25 @@ def pareto_figure(column: str, label: str, scale: float) -> Callable[[ReportSpec
             axis.step(front[column] / scale, front[protocol], where="post", color="0.6", linewidth=0.8, zorder=0)
             _log_perplexity(axis, protocol)
             axis.set_xlabel(label)
-        axes[0].legend(fontsize=7)
-        return figure
+        return _with_legend(figure, axes[0])
 
     return draw
 
 
 def error_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
-    """Mean weighted error of the attention's and the FFN's weights by layer, a curve for every cell."""
+    """Mean weighted error of the attention's and the FFN's weights by layer, at the highest sparsity."""
     figure, axes = _panels(2)
     layers = read_layers(spec, folder)
+    layers = layers[layers.sparsity == layers.sparsity.max()]
+    styles = dict(zip(layers.groupby(["model", "method"], sort=False).groups, looks(), strict=False))
     for axis, name in zip(axes, ("attention", "FFN"), strict=True):
         rows = layers[layers.projection.isin(ATTENTION) == (name == "attention")]
-        groups = rows.groupby(["model", "method", "sparsity"], sort=False)
-        for ((model, method, sparsity), cell), look in zip(groups, looks(), strict=False):
+        for (model, method), cell in rows.groupby(["model", "method"], sort=False):
             mean = cell.groupby("layer")["error"].mean()
-            axis.plot(mean.index, mean, label=f"{_label(spec, model, method)} {sparsity:g}", markevery=4, **look)
-        axis.set(title=name, xlabel="layer", ylabel="relative error of the weights, weighted", ylim=(0, None))
-        if len(rows):
-            axis.legend(fontsize=6, ncols=2)
-    return figure
+            axis.plot(mean.index, mean, label=_label(spec, model, method), markevery=4, **styles[model, method])
+        axis.set(xlabel="layer", ylabel="relative error of the weights", ylim=(0, None))
+        axis.set_title(f"{name}, sparsity {layers.sparsity.max():g}", fontsize=8)
+    return _with_legend(figure, axes[0])
 
 
 def spectra_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
@@ -122,10 +117,9 @@ def spectra_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Fig
             needed = [_needed(spectra["rank_fractions"], layer[name]) for layer in spectra["layers"]]
             look["linestyle"] = "-" if name in ATTENTION else "--"
             axis.plot(needed, label=name, markevery=4, **look)
-        axis.set(title=model, xlabel="layer", ylabel=f"share of the rank that holds {ENERGY:.0%} of the energy")
-        axis.set_ylim(0, None)
-        axis.legend(fontsize=7, ncols=2)
-    return figure
+        axis.set(xlabel="layer", ylabel=f"share of the rank for {ENERGY:.0%} of the energy", ylim=(0, None))
+        axis.set_title(model, fontsize=8)
+    return _with_legend(figure, axes[0])
 
 
 FIGURES: dict[str, Callable[[ReportSpec, pd.DataFrame, Path], Figure]] = {
@@ -149,6 +143,15 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
+def _with_legend(figure: Figure, axis: Axes) -> Figure:
+    """The figure with the curves of one panel named above all of them."""
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        columns = 2 if len(figure.axes) == 1 else 4
+        figure.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=7)
+    return figure
+
+
 def _curves(main: pd.DataFrame) -> list[tuple[str, str]]:
     """(model, method) of every compressed curve, those with most points first."""
     sizes = main[main.method != "dense"].groupby(["model", "method"], sort=False).size()
@@ -161,7 +164,8 @@ def _label(spec: ReportSpec, model: Hashable, name: Hashable) -> str:
 
 def _log_perplexity(axis: Axes, protocol: str) -> None:
     axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_ylabel(f"perplexity, {protocol}")
 
 

@@ -18,7 +18,7 @@ def main_table(spec: ReportSpec, results: pd.DataFrame) -> pd.DataFrame:
     own = results[_is_main(spec, results)][[*KEYS, *protocols]].assign(source=MEASURED)
     published = published_main()
     texts = list(TEXTS)
-    for text in set(texts) & set(protocols):
+    for text in (text for text in texts if text in protocols):
         reference = published.assign(model=published.model.str.lower(), method=published.method.str.lower())
         reference = reference[[*KEYS, text]].rename(columns={text: "reference"})
         matched = own.merge(reference, on=KEYS, how="left")["reference"].to_numpy()
