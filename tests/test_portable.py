@@ -56,8 +56,9 @@ def look(folder, prompt):
     }
 
 prompt = torch.tensor(json.loads(sys.argv[1]))
+models = [look(folder, prompt) for folder in sys.argv[2:]]
 print()  # ends the question about trust that nobody answers
-print(json.dumps({"lorap": "lorap" in sys.modules, "models": [look(folder, prompt) for folder in sys.argv[2:]]}))
+print(json.dumps({"lorap": "lorap" in sys.modules, "models": models}))
 """
 
 

@@ -15,7 +15,7 @@ def draw_windows(
 ) -> Tensor:
     """Random windows from random rows, as published (method.md, 1): (nsamples, seqlen), int64.
 
-    A row is drawn until one has more than ``seqlen`` tokens, then a window in it. One row is a text to draw from: none is drawn.
+    A row is drawn until one has more than ``seqlen`` tokens, then a window in it; of one row only windows are drawn.
     ``name`` is the text's, for messages.
 
     Raises:

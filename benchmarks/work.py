@@ -1,0 +1,85 @@
+"""The work that is compared: a dense pass, lorap's compression and the plain procedure; and what each leaves behind."""
+
+import math
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from lorap.compress import compress
+from lorap.data.corpora import pydoc_rows, read_text
+from lorap.data.windows import cut_windows, draw_windows
+from lorap.evaluate.cost import peak_memory
+from lorap.evaluate.perplexity import window_losses
+from lorap.methods import Recipe, make_recipe
+from lorap.models.folder import load_model, load_tokenizer
+from tests.plain import compress_plain
+
+CPU = torch.device("cpu")
+METHOD: dict[str, Any] = {"attention": "awsvd", "ffn": "prune", "allocation": 3.0, "keep_least": 0.01}
+KINDS = ("dense pass", "lorap", "plain procedure")
+HELD_OUT_WINDOWS = 64
+
+
+def calibration_windows(args: Namespace) -> Tensor:
+    """(nsamples, seqlen)."""
+    rows = pydoc_rows("calibration") if args.text is None else [read_text(args.text)]
+    return draw_windows(load_tokenizer(args.model), rows, args.nsamples, args.seqlen, seed=0)
+
+
+def dense_model(args: Namespace) -> PreTrainedModel:
+    """The whole model in float32, as transformers loads it."""
+    return AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
+
+
+def recipe_of(args: Namespace) -> Recipe:
+    """The published method at the sparsity asked for."""
+    return make_recipe(**METHOD, sparsity=args.sparsity)
+
+
+@torch.no_grad()
+def dense_pass(model: PreTrainedModel, windows: Tensor, batch: int) -> None:
+    """The calibration set through the decoder, without the head."""
+    for start in range(0, len(windows), batch):
+        model.model(input_ids=windows[start : start + batch], use_cache=False)
+
+
+def plain_procedure(model: PreTrainedModel, windows: Tensor, sparsity: float) -> None:
+    """The published procedure in its plainest form, on a model that is given up to it."""
+    compress_plain(model, windows, **METHOD, sparsity=sparsity)
+
+
+def footprint(kind: str, args: Namespace) -> dict[str, float]:
+    """Peak memory of one kind of work in a process that does nothing else first, and the result's perplexity."""
+    imports, windows = peak_memory(CPU), calibration_windows(args)
+    if kind == "lorap":
+        model, peak = _compressed(args, windows)
+    else:
+        model = dense_model(args)
+        if kind == "plain procedure":
+            plain_procedure(model, windows, args.sparsity)
+        else:
+            dense_pass(model, windows, args.batch)
+        peak = peak_memory(CPU)
+    return {"imports_bytes": imports, "peak_bytes": peak, "perplexity": _perplexity(model, args)}
+
+
+def _compressed(args: Namespace, windows: Tensor) -> tuple[PreTrainedModel, int]:
+    """lorap's result as it is loaded again, and the peak memory before that."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = {"dtype": torch.float32, "device": CPU, "batch": args.batch, "quiet": True}
+        compress(args.model, windows, recipe_of(args), Path(folder), **run)
+        peak = peak_memory(CPU)
+        return load_model(Path(folder)), peak
+
+
+def _perplexity(model: PreTrainedModel, args: Namespace) -> float:
+    """On text of the Python reference that no calibration set of it holds."""
+    text = "\n\n".join(pydoc_rows("evaluation"))
+    held_out = cut_windows(load_tokenizer(args.model), text, args.seqlen, HELD_OUT_WINDOWS, True)
+    losses = window_losses(model, held_out, args.batch)
+    return math.exp(sum(losses) / (held_out.numel() - len(held_out)))

