@@ -26,10 +26,10 @@ lint: setup
 
 # Two workers of one thread each: these tests are many small jobs, not large ones.
 test: setup
-	OMP_NUM_THREADS=1 pytest -n 2
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
 
 test-all: setup
-	OMP_NUM_THREADS=1 pytest -n 2 -m ''
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m ''
 
 bench: models/smollm2-135m-instruct/meta.json
 	python -m benchmarks.compression --model $(<D) --out results/bench/compression.json

@@ -76,18 +76,18 @@ def test_compressing_into_the_dense_form_is_compressing_and_exporting(
     assert (at_once / "config.json").read_text() == (later / "config.json").read_text()
 
 
-@pytest.mark.parametrize("form", ["factored", "dense"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_half_precision_model_stays_one(
-    tokenizer_folder: Path, windows: Tensor, tmp_path: Path, dtype: torch.dtype, form: str
+    tokenizer_folder: Path, windows: Tensor, tmp_path: Path, dtype: torch.dtype
 ) -> None:
     config = FAMILIES["llama-gqa"]()
     config.dtype = dtype
     half = save_random_model(config, tmp_path / "half", tokenizer_folder)
-    assert load_model(half).dtype == dtype
-    out = compressed(half, tmp_path / "out", windows, form=form)
-    assert {tensor.dtype for tensor in load_file(out / "model.safetensors").values()} == {dtype}
-    assert load_model(out).dtype == dtype
+    factored = compressed(half, tmp_path / "factored", windows)
+    at_once = compressed(half, tmp_path / "dense", windows, form="dense")
+    for folder in (half, factored, at_once, exported(factored, tmp_path / "exported")):
+        assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {dtype}
+        assert load_model(folder).dtype == dtype
 
 
 def test_another_dtype_can_be_asked_for(tiny_folder: Path, windows: Tensor, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """What the commands share: checked specs, methods with overrides, devices, and what is printed."""
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,11 +73,11 @@ def on_device(name: str, knob: str) -> "Iterator[torch.device]":
         raise LorapError(f"--device {name}: out of memory; lower {knob}") from error
 
 
-def announce(path: Path, did: str = "written", quiet_stdout: bool = False) -> None:
+def announce(path: Path, did: str = "written") -> None:
     """Says what was made, and how large it is."""
     files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
     size = sum(file.stat().st_size for file in files)
-    print(f"{path}: {did} ({size / 1e6:.1f} MB)", file=sys.stderr if quiet_stdout else sys.stdout)
+    print(f"{path}: {did} ({size / 1e6:.1f} MB)")
 
 
 def print_json(value: Any) -> None:

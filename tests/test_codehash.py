@@ -1,0 +1,95 @@
+"""The hash of a step's code: what makes its artifacts out of date, and what does not."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lorap import specs
+from lorap.codehash import closure, module_file
+from lorap.specs import Spec
+from tests.test_structure import PACKAGE
+
+STEPS = sorted({kind.module for kind in vars(specs).values() if hasattr(kind, "sealed") and kind is not Spec})
+Edit = Callable[[str], str]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the package, to be edited."""
+    shutil.copytree(PACKAGE, tmp_path / "lorap", ignore=shutil.ignore_patterns("__pycache__", "params.yaml"))
+    return tmp_path / "lorap"
+
+
+def hashes(package: Path) -> dict[str, str]:
+    """The hash of every step's code, in a process that knows only the copy."""
+    code = f"from lorap.codehash import code_hash\nfor step in {STEPS}: print(step, code_hash(step))"
+    path = {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | path, cwd=package.parent, capture_output=True, check=True
+    )
+    return dict(line.split() for line in done.stdout.decode().splitlines())
+
+
+def changed(package: Path, file: str, edit: Edit) -> set[str]:
+    """The steps whose hash an edit of a file changes."""
+    before = hashes(package)
+    text = (package / file).read_text()
+    assert edit(text) != text
+    (package / file).write_text(edit(text))
+    after = hashes(package)
+    return {step for step in STEPS if before[step] != after[step]}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text + "\n# a remark\n",
+        lambda text: re.sub(r'"""(?=\w)', '"""Said otherwise. ', text),
+        lambda text: text.replace("\n\n\n", "\n\n\n\n"),
+        lambda text: text.replace(" = ", "  =  "),
+    ],
+    ids=["comment", "docstring", "blank lines", "spaces"],
+)
+def test_words_and_spaces_leave_every_artifact_fresh(package: Path, edit: Edit) -> None:
+    assert changed(package, "core/budget.py", edit) == set()
+
+
+def test_code_that_a_step_reaches_through_others_makes_it_stale_and_no_other_step(package: Path) -> None:
+    stale = changed(package, "core/budget.py", lambda text: text.replace("int(", "round("))
+    assert {"lorap.compress", "lorap.export"} <= stale
+    assert not stale & {"lorap.data.calibrate", "lorap.report.build"}
+
+
+def test_a_figure_does_not_recompress_a_model(package: Path) -> None:
+    assert changed(package, "report/figures.py", lambda text: text + "\nCOLOURS = 3\n") == {"lorap.report.build"}
+
+
+def test_the_command_line_is_no_part_of_any_step(package: Path) -> None:
+    for file in ("cli/options.py", "cli/commands.py", "__main__.py"):
+        assert changed(package, file, lambda text: text + "\nNEW = 1\n") == set()
+
+
+def test_a_string_that_is_no_docstring_counts(package: Path) -> None:
+    stale = changed(package, "compress.py", lambda text: text.replace('"layers.json"', '"plan.json"'))
+    assert "lorap.compress" in stale
+
+
+def test_a_new_import_brings_in_what_it_names_even_inside_a_function(package: Path) -> None:
+    (package / "extra.py").write_text('"""New."""\n\nVALUE = 1\n')
+    use = "\n\ndef _use() -> int:\n    from lorap import extra\n\n    return extra.VALUE\n"
+    (package / "data" / "windows.py").write_text((package / "data" / "windows.py").read_text() + use)
+    stale = changed(package, "extra.py", lambda text: text.replace("1", "2"))
+    assert "lorap.data.calibrate" in stale
+    assert "lorap.compress" not in stale
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_starts_in_a_module_that_exists_and_reaches_no_command(step: str) -> None:
+    assert module_file(step) is not None
+    assert not [name for name in closure(step) if name.startswith("lorap.cli")]

@@ -1,0 +1,125 @@
+"""The shape of the code: imports point one way, nothing unsafe is called, everything public is documented and typed."""
+
+import ast
+import graphlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "lorap"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# What the modules of a layer may import beside those of their own (design.md, 5).
+LAYERS: dict[str, set[str]] = {
+    "core": set(),
+    "base": set(),
+    "models": {"core", "base"},
+    "methods": {"core", "base", "models"},
+    "data": {"base"},
+    "fetch": {"base", "models"},
+    "compression": {"core", "base", "models", "methods"},
+    "evaluate": {"core", "base", "models", "data", "compression"},
+    "report": {"base"},
+    "cli": {"base", "models", "methods", "data", "fetch", "compression", "evaluate", "report"},
+}
+BASE = ("errors", "files", "hub", "schema", "config", "codehash", "specs", "grid", "provenance")
+COMPRESSION = ("layers", "plan", "compress", "export")
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+HEAVY = {"torch", "transformers", "datasets", "safetensors", "tokenizers"}
+
+
+def layer_of(module: str) -> str:
+    """The layer of a module such as ``lorap.core.budget``; the bare package belongs to the base."""
+    top = module.split(".")[1] if "." in module else "errors"
+    groups = dict.fromkeys(BASE, "base") | dict.fromkeys(COMPRESSION, "compression") | {"__main__": "cli"}
+    layer = groups.get(top, top)
+    assert layer in LAYERS, f"{module} belongs to no layer, give it one here"
+    return layer
+
+
+def module_of(file: Path) -> str:
+    return ".".join(("lorap", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Every module that a file names in an import, inside functions too."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            yield from (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_imports_point_one_way(file: Path) -> None:
+    layer = layer_of(module_of(file))
+    allowed = LAYERS[layer] | {layer}
+    names = [name for name in imported(file) if name.startswith("lorap.") and name != "lorap.__version__"]
+    assert [name for name in names if layer_of(name) not in allowed] == []
+
+
+def test_the_layers_form_no_circle() -> None:
+    order = list(graphlib.TopologicalSorter(LAYERS).static_order())
+    assert order.index("core") < order.index("models") < order.index("methods") < order.index("compression")
+    assert order.index("evaluate") < order.index("cli")
+
+
+def test_what_the_core_needs_is_torch_alone() -> None:
+    names = {name.split(".")[0] for file in (PACKAGE / "core").glob("*.py") for name in imported(file)}
+    assert names - set(sys.stdlib_module_names) == {"torch", "lorap"}
+
+
+def test_the_modeling_file_that_travels_needs_no_lorap() -> None:
+    names = {name.split(".")[0] for name in imported(PACKAGE / "models" / "modeling_lorap.py")}
+    assert names - set(sys.stdlib_module_names) == {"torch", "transformers"}
+
+
+@pytest.mark.parametrize("layer", ["base", "report"])
+def test_a_layer_that_is_run_often_starts_without_heavy_libraries(layer: str, tmp_path: Path) -> None:
+    names = [module_of(file) for file in FILES if layer_of(module_of(file)) == layer]
+    code = f"import sys, {', '.join(names)}; print(*sorted(sys.modules.keys() & {HEAVY!r}))"
+    path = {"PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | path, cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout.decode().split()) == (0, [])
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_nothing_unsafe_is_imported_or_called(file: Path) -> None:
+    assert not {name.split(".")[0] for name in imported(file)} & UNSAFE_MODULES
+    for node in ast.walk(tree(file)):
+        assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"{file}:{node.lineno}: bare except"
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in ("torch.load", "torch.save", "eval", "exec", "os.system"), node.lineno
+            flags = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert flags.get("trust_remote_code", "False") == "False", node.lineno
+            assert flags.get("shell", "False") == "False", node.lineno
+
+
+def public_functions(body: list[ast.stmt], public: bool = True) -> Iterator[ast.FunctionDef]:
+    """Functions and methods that are part of the interface: no name on the way begins with an underscore."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and public and not node.name.startswith("_"):
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from public_functions(node.body, public and not node.name.startswith("_"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_everything_public_says_what_it_does_and_on_which_types(file: Path) -> None:
+    module = tree(file)
+    assert ast.get_docstring(module)
+    for function in public_functions(module.body):
+        assert ast.get_docstring(function), f"{function.name} has no docstring"
+        assert function.returns is not None, f"{function.name} tells no return type"
+        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        bare = [argument.arg for argument in arguments if argument.annotation is None]
+        assert set(bare) <= {"self", "cls"}, f"{function.name}: {bare} have no type"
