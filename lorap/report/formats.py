@@ -31,7 +31,7 @@ def readable(value: Any, digits: int) -> str:
         return str(value)
     if abs(value) >= LARGE or (float(value).is_integer() and abs(value) >= 10):
         return f"{value:,.0f}"
-    return f"{value:,.{digits}f}"
+    return f"{value:,.{digits}f}" if abs(value) >= 1 else f"{value:.{digits + 1}g}"
 
 
 def _alignment(table: pd.DataFrame) -> list[str]:

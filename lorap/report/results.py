@@ -19,9 +19,9 @@ def read_results(spec: ReportSpec, folder: Path) -> pd.DataFrame:
 
     Only cells of the grid are read, so a cell that left the grid leaves the tables too.
     """
-    columns = [*SETTINGS, *spec.perplexity, *COSTS]
     rows = [_row(spec, folder, cell) for cell in all_cells(spec.grid)]
-    return pd.DataFrame(rows).reindex(columns=[*columns, *sorted({key for row in rows for key in row} - {*columns})])
+    measured = (key for row in rows for key in row)
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*SETTINGS, *spec.perplexity, *COSTS, *measured])))
 
 
 def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:

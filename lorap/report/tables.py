@@ -49,7 +49,7 @@ def cost_table(spec: ReportSpec, results: pd.DataFrame) -> pd.DataFrame:
 def timing_table(spec: ReportSpec, results: pd.DataFrame) -> pd.DataFrame:
     """Measured memory (MiB), prefill seconds and decoding speed of every cell, beside published memory and latency."""
     own = results[_is_main(spec, results)]
-    timings = [column for column in own.columns if "_seconds_" in column or "_per_second_" in column]
+    timings = [column for column in own.columns if column.startswith(("prefill_seconds", "decode_tokens_per_second"))]
     table = own[[*KEYS, *timings]].assign(memory=own.peak_memory_bytes / 2**20, source=MEASURED)
     both = pd.concat([table, published_statistics()[[*KEYS, "memory", "latency", "source"]]], ignore_index=True)
     both = both.rename(columns={"memory": "memory MiB", "latency": "published latency s"} | _timing_names(timings))
