@@ -13,8 +13,11 @@ ROOT = PACKAGE.name
 def code_hash(module: str) -> str:
     """Hash of a module and of every lorap module that it imports, directly or not; 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for name in sorted(closure(module)):
+    modules = sorted(closure(module))
+    for name in modules:
         digest.update(f"{name}:{_tree_hash(name)};".encode())
+    for data in sorted({data for name in modules for data in _data_beside(name)}):
+        digest.update(data.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -37,6 +40,12 @@ def module_file(module: str) -> Path | None:
         if file.is_file():
             return file
     return None
+
+
+def _data_beside(module: str) -> list[Path]:
+    """The tables that lie in the folder of a module, which its code may read."""
+    file = module_file(module)
+    return sorted(file.parent.glob("*.csv")) if file else []
 
 
 @functools.cache

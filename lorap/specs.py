@@ -72,6 +72,7 @@ class CompressSpec(Spec):
     form: Form
     dtype: Dtype
     batch: Count
+    offload: bool
 
 
 class ExportSpec(Spec):
@@ -91,6 +92,7 @@ class PerplexitySpec(Spec):
     windows: Count | None
     batch: Count
     special_tokens: str
+    dtype: Dtype
 
 
 class CostSpec(Spec):
@@ -98,6 +100,7 @@ class CostSpec(Spec):
 
     module = "lorap.evaluate.cost"
     cost: Cost
+    dtype: Dtype
 
 
 class SpectraSpec(Spec):

@@ -39,7 +39,7 @@ wildcard_constraints:
     model=r"[A-Za-z0-9._-]+",
     calibration=r"[A-Za-z0-9._-]+",
     method=r"[A-Za-z0-9._-]+",
-    sparsity=r"[0-9.e-]+",
+    sparsity=r"[0-9.]+",
 
 
 def with_meta(path):

@@ -18,7 +18,7 @@ from lorap.files import sha256_file
 from tests.command import call, launch, succeed
 
 COMMANDS = [[command.name] for command in TABLE] + [["evaluate", command.name] for command in EVALUATE]
-META = {"spec", "inputs", "id", "sha256", "versions", "git_commit", "device", "wall_seconds"}
+META = {"spec", "inputs", "origin", "id", "sha256", "versions", "git_commit", "device", "wall_seconds"}
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def test_a_local_file_that_is_missing_is_not_replaced_by_the_hub(
 
 def test_a_split_that_a_corpus_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LORAP_DATA", raising=False)
-    for name, split in (("c4", "evaluation"), ("books", "calibration")):
+    for name, split in (("c4", "evaluation"), ("books", "tuning")):
         with pytest.raises(LorapError, match=f"no {split} text on the hub"):
             load_rows(corpus(name), split)  # type: ignore[arg-type]
 

@@ -1,5 +1,7 @@
 """Low-rank factors against closed forms and a float64 SVD; the sums that their metrics come from."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -59,6 +61,19 @@ def test_one_feature_much_larger_than_the_rest_does_not_spoil_the_others(shape: 
     d = scales(weight.shape[1], largest)
     assert abs(excess(weight, 24, d)) < TOLERANCE
     assert abs(excess(weight, 24, torch.diag(d.square()))) < TOLERANCE
+
+
+@pytest.mark.parametrize("tail", [0.5, 0.15, 0.05, 0.02])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_with_the_spectrum_of_a_trained_weight_the_factors_are_those_of_float64(shape: str, tail: float) -> None:
+    """Near the optimum is not enough: W' itself decides which channels the later layers lose."""
+    u, noise, vt = torch.linalg.svd(normal(*SHAPES[shape]), full_matrices=False)
+    singular = torch.cat([torch.logspace(0, math.log10(tail), 8), tail * torch.linspace(0.99, 0.3, len(noise) - 8)])
+    weight = (u * singular) @ vt  # a fast beginning, then many of nearly the same size
+    u, singular, vt = torch.linalg.svd(weight.double(), full_matrices=False)
+    best = (u[:, :16] * singular[:16]) @ vt[:16]
+    left, right = factorise(weight, 16)
+    assert (left.double() @ right.double() - best).norm() < 4e-6 * best.norm()
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -138,11 +153,13 @@ def test_moments_do_not_depend_on_how_the_tokens_are_dealt_to_batches(full: bool
         torch.testing.assert_close(whole.covariance(), pieces.covariance())
 
 
-def test_the_covariance_is_that_of_all_tokens_with_the_mean_removed() -> None:
-    x = normal(400, 8) * scales(8) + 3
+@pytest.mark.parametrize("mean", [3, 1000])
+def test_the_covariance_is_that_of_all_tokens_with_the_mean_removed(mean: float) -> None:
+    x = normal(400, 8) * scales(8) + mean
     moments = Moments(8, full=True)
     moments.update(x)
-    torch.testing.assert_close(moments.covariance(), torch.cov(x.T, correction=0), rtol=1e-4, atol=1e-5)
+    expected = torch.cov(x.double().T, correction=0).float()
+    torch.testing.assert_close(moments.covariance(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("full", [False, True])

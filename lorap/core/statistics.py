@@ -20,13 +20,14 @@ class Moments:
         self.tokens = 0
         self.sum = torch.zeros(features, dtype=torch.float64, device=device)
         shape = (features, features) if full else (features,)
-        self.squares = torch.zeros(shape, dtype=torch.float64 if not full else torch.float32, device=device)
+        self.squares = torch.zeros(shape, dtype=torch.float64, device=device)
 
     def update(self, inputs: Tensor) -> None:
         """Adds a batch of inputs: (..., features) of any float type; the sums are float32 or better."""
         inputs = inputs.reshape(-1, inputs.shape[-1]).float()
         self.tokens += len(inputs)
-        if self.full:
+        if self.full:  # the products too are float64: where the mean is large, the covariance is a small difference
+            inputs = inputs.double()
             self.sum += inputs.sum(0)
             self.squares.addmm_(inputs.T, inputs)
         else:
@@ -41,7 +42,7 @@ class Moments:
     def covariance(self) -> Tensor:
         """Covariance of the features: (features, features), float32. Needs ``full``."""
         mean = self.sum / self.tokens
-        return (self.squares.double() / self.tokens - torch.outer(mean, mean)).float()
+        return (self.squares / self.tokens - torch.outer(mean, mean)).float()
 
     def is_finite(self) -> bool:
         """False once any input was infinite or not a number."""

@@ -35,8 +35,8 @@ def corpus_file(corpus: FilesCorpus | PydocCorpus, split: Split) -> dict[str, st
     if local := _local_path(corpus, split):
         return {"file": corpus.local[split], "sha256": sha256_file(local)}
     path = _hub_path(corpus, split)
-    origin = {"file": corpus.files[split], "sha256": sha256_file(path), "repo": str(corpus.repo)}
-    return origin | {"revision": corpus.revision}
+    commit = path.parts[path.parts.index("snapshots") + 1]  # of the hub's cache
+    return {"file": corpus.files[split], "sha256": sha256_file(path), "repo": str(corpus.repo), "revision": commit}
 
 
 def pydoc_rows(split: Split) -> list[str]:

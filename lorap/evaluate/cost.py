@@ -24,14 +24,13 @@ def measure_cost(cost: Cost, model: PreTrainedModel) -> dict[str, Any]:
     Seconds are medians. Memory is the peak while measuring: of the CUDA allocator, or of the whole process on a CPU,
     libraries included.
     """
-    reset_peak_memory(model.device)
     batches = [_time_batch(cost, model, batch) for batch in cost.batches]
     first = batches[0]
     return {
         "parameters": count_parameters(model),
         "macs": count_macs(model, cost.tokens),
         "tokens": cost.tokens,
-        "peak_memory_bytes": peak_memory(model.device),
+        "peak_memory_bytes": first["peak_memory_bytes"],
         "prefill_seconds": first["prefill_seconds"],
         "decode_tokens_per_second": first["decode_tokens_per_second"],
         "batches": batches,
@@ -59,12 +58,14 @@ def _time_batch(cost: Cost, model: PreTrainedModel, batch: int) -> dict[str, flo
             state = model(input_ids=token, past_key_values=state.past_key_values, use_cache=True)
         return state
 
+    reset_peak_memory(model.device)
     runs = [_timed(prefill, decode, model.device) for _ in range(cost.warmup + cost.repeats)][cost.warmup :]
     prefill_seconds, decode_seconds = (statistics.median(seconds) for seconds in zip(*runs, strict=True))
     return {
         "batch": batch,
         "prefill_seconds": prefill_seconds,
         "decode_tokens_per_second": batch * cost.new_tokens / decode_seconds,
+        "peak_memory_bytes": peak_memory(model.device),
     }
 
 

@@ -19,6 +19,7 @@ from lorap.models.adapter import ATTENTION, FFN, INPUT_OF, PROJECTIONS, READERS,
 from lorap.models.modeling_lorap import LowRankLinear
 
 FACTORISATIONS: dict[str, ModuleType] = {"svd": svd, "awsvd": awsvd, "afm": afm}
+ERROR_ONLY = "error"  # a scale that only the reported error needs: gathered where a pass runs anyway
 FFN_TREATMENTS = ("prune", "decompose", "none")
 
 
@@ -76,13 +77,15 @@ class Recipe:
             plan: The plan of a layer.
             width: The FFN's width before compression.
         """
-        needed = {}
+        kinds: dict[str, str] = {}
         for name, readers in READERS.items():
-            if self.factorisation.STATISTIC and any(plan.ranks[reader] is not None for reader in readers):
-                needed[name] = self.factorisation.STATISTIC
+            if any(plan.ranks[reader] is not None for reader in readers):
+                kinds[name] = self.factorisation.STATISTIC or ERROR_ONLY
             elif name.startswith("ffn") and plan.channels < width:
-                needed[name] = "scale"
-        return needed
+                kinds[name] = "scale"
+        if set(kinds.values()) <= {ERROR_ONLY}:
+            return {}
+        return {name: "scale" if kind == ERROR_ONLY else kind for name, kind in kinds.items()}
 
     def apply(self, layer: nn.Module, plan: LayerPlan, moments: Mapping[str, Moments]) -> dict[str, float]:
         """Compresses a layer in place; returns the weighted relative error of every projection that changed."""

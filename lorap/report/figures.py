@@ -1,6 +1,6 @@
 """The figures of a report: one style, told apart by marker and line as well as by shade."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -41,85 +41,82 @@ def looks() -> Iterator[dict[str, Any]]:
 
 
 def perplexity_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
-    """Perplexity against sparsity: a panel for every text, a curve for every method."""
-    figure, axes = _panels(len(spec.perplexity))
+    """Perplexity against sparsity: a curve for every method."""
+    figure, panels = _panels(spec.grid.models, list(spec.perplexity))
     main = results[(results.method == "dense") | (results.calibration == spec.grid.calibration)]
-    for axis, protocol in zip(axes, spec.perplexity, strict=True):
-        for (model, method), look in zip(_curves(main), looks(), strict=False):
-            rows = main[(main.model == model) & main.method.isin(["dense", method])].sort_values("sparsity")
-            axis.plot(rows.sparsity, rows[protocol], label=_label(spec, model, method), **look)
+    for (model, protocol), axis in panels.items():
+        rows = main[main.model == model]
+        for method, look in zip(_by_points(rows), looks(), strict=False):
+            curve = rows[rows.method.isin(["dense", method])].sort_values("sparsity")
+            axis.plot(curve.sparsity, curve[protocol], label=method, **look)
         _log_perplexity(axis, protocol)
         axis.set_xlabel("sparsity")
-    return _with_legend(figure, axes[0])
+    return _with_legend(figure)
 
 
 def allocation_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
-    """Perplexity against the allocation, a curve for every factorisation, at the highest sparsity of several."""
-    figure, axes = _panels(len(spec.perplexity))
+    """Perplexity against the allocation: a curve for every factorisation, at the highest sparsity of several."""
+    figure, panels = _panels(spec.grid.models, list(spec.perplexity))
     cells = results[(results.calibration == spec.grid.calibration) & (results.ffn == "prune")]
     cells = cells[cells.groupby(["model", "sparsity", "attention"])["allocation"].transform("nunique") > 1]
     cells = cells[cells.sparsity == cells.sparsity.max()]
-    for axis, protocol in zip(axes, spec.perplexity, strict=True):
-        groups = cells.groupby(["model", "attention"], sort=False)
-        for ((model, attention), rows), look in zip(groups, looks(), strict=False):
-            rows = rows.sort_values("allocation")
-            axis.plot(rows.allocation, rows[protocol], label=_label(spec, model, attention), **look)
-        axis.set(xlabel="allocation (v and o : q and k)", ylabel=f"perplexity, {protocol}")
-        axis.set_title(f"sparsity {cells.sparsity.max():g}" if len(cells) else "no cells", fontsize=8)
-    return _with_legend(figure, axes[0])
+    for (model, protocol), axis in panels.items():
+        groups = cells[cells.model == model].groupby("attention", sort=False)
+        for (attention, rows), look in zip(groups, looks(), strict=False):
+            curve = rows.sort_values("allocation")
+            axis.plot(curve.allocation, curve[protocol], label=attention, **look)
+        _log_perplexity(axis, protocol)
+        axis.set_xlabel("allocation (v and o : q and k)")
+        axis.set_title(f"{model}, sparsity {cells.sparsity.max():g}" if len(cells) else model, fontsize=8)
+    return _with_legend(figure)
 
 
 def pareto_figure(column: str, label: str, scale: float) -> Callable[[ReportSpec, pd.DataFrame, Path], Figure]:
     """A figure of perplexity against a cost: a point for every cell, the front as a line."""
 
     def draw(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
-        figure, axes = _panels(len(spec.perplexity))
-        if column not in results:
-            return figure
-        for axis, protocol in zip(axes, spec.perplexity, strict=True):
-            groups = results.groupby(["model", "method"], sort=False)
-            for ((model, method), rows), look in zip(groups, looks(), strict=False):
-                points = {"c": look["color"], "marker": look["marker"], "label": _label(spec, model, method)}
-                axis.scatter(rows[column] / scale, rows[protocol], **points)
-            front = _front(results, column, protocol)
+        figure, panels = _panels(spec.grid.models, list(spec.perplexity))
+        for (model, protocol), axis in panels.items():
+            rows = results[results.model == model].reindex(columns=[*results.columns.union([column])])
+            for (method, points), look in zip(rows.groupby("method", sort=False), looks(), strict=False):
+                marks = {"c": look["color"], "marker": look["marker"], "label": method}
+                axis.scatter(points[column] / scale, points[protocol], **marks)
+            front = _front(rows, column, protocol)
             axis.step(front[column] / scale, front[protocol], where="post", color="0.6", linewidth=0.8, zorder=0)
             _log_perplexity(axis, protocol)
             axis.set_xlabel(label)
-        return _with_legend(figure, axes[0])
+        return _with_legend(figure)
 
     return draw
 
 
 def error_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
     """Mean weighted error of the attention's and the FFN's weights by layer, at the highest sparsity."""
-    figure, axes = _panels(2)
+    figure, panels = _panels(spec.grid.models, ["attention", "FFN"])
     layers = read_layers(spec, folder)
     layers = layers[layers.sparsity == layers.sparsity.max()]
-    styles = dict(zip(layers.groupby(["model", "method"], sort=False).groups, looks(), strict=False))
-    for axis, name in zip(axes, ("attention", "FFN"), strict=True):
-        rows = layers[layers.projection.isin(ATTENTION) == (name == "attention")]
-        for (model, method), cell in rows.groupby(["model", "method"], sort=False):
+    styles = dict(zip(layers.method.unique(), looks(), strict=False))
+    for (model, part), axis in panels.items():
+        rows = layers[(layers.model == model) & (layers.projection.isin(ATTENTION) == (part == "attention"))]
+        for method, cell in rows.groupby("method", sort=False):
             mean = cell.groupby("layer")["error"].mean()
-            axis.plot(mean.index, mean, label=_label(spec, model, method), markevery=4, **styles[model, method])
+            axis.plot(mean.index, mean, label=method, markevery=4, **styles[method])
         axis.set(xlabel="layer", ylabel="relative error of the weights", ylim=(0, None))
-        axis.set_title(f"{name}, sparsity {layers.sparsity.max():g}", fontsize=8)
-    return _with_legend(figure, axes[0])
+        axis.set_title(f"{part}, sparsity {layers.sparsity.max():g}, {model}", fontsize=8)
+    return _with_legend(figure)
 
 
 def spectra_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
-    """How much of its rank a weight needs to hold most of its weighted energy, by layer; a panel for every model."""
-    figure, axes = _panels(len(spec.grid.models))
-    for axis, model in zip(axes, spec.grid.models, strict=True):
-        spectra = read_optional(folder / "evaluate" / model / "spectra.json")
-        if spectra is None:
-            continue
-        for name, look in zip(spectra["layers"][0], looks(), strict=False):
+    """How much of its rank a weight needs to hold most of its weighted energy, by layer."""
+    figure, panels = _panels(spec.grid.models, [""])
+    for (model, _), axis in panels.items():
+        spectra = read_optional(folder / "evaluate" / model / "spectra.json") or {"layers": []}
+        for name, look in zip(spectra["layers"][0] if spectra["layers"] else (), looks(), strict=False):
             needed = [_needed(spectra["rank_fractions"], layer[name]) for layer in spectra["layers"]]
             look["linestyle"] = "-" if name in ATTENTION else "--"
             axis.plot(needed, label=name, markevery=4, **look)
         axis.set(xlabel="layer", ylabel=f"share of the rank for {ENERGY:.0%} of the energy", ylim=(0, None))
-        axis.set_title(model, fontsize=8)
-    return _with_legend(figure, axes[0])
+    return _with_legend(figure)
 
 
 FIGURES: dict[str, Callable[[ReportSpec, pd.DataFrame, Path], Figure]] = {
@@ -138,28 +135,32 @@ def write_figure(figure: Figure, stem: Path, dpi: int) -> None:
     figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(3.4 * count, 2.8))
-    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+def _panels(models: list[str], columns: list[str]) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """A row of panels for every model, a column for every text or part."""
+    figure = Figure(figsize=(3.4 * len(columns), 2.8 * len(models)))
+    grid = figure.subplots(len(models), len(columns), squeeze=False)
+    panels = {(m, c): grid[row][column] for row, m in enumerate(models) for column, c in enumerate(columns)}
+    for (model, _), axis in panels.items():
+        axis.set_title(model, fontsize=8)
+    return figure, panels
 
 
-def _with_legend(figure: Figure, axis: Axes) -> Figure:
-    """The figure with the curves of one panel named above all of them."""
-    handles, labels = axis.get_legend_handles_labels()
-    if handles:
-        columns = 2 if len(figure.axes) == 1 else 4
-        figure.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=7)
+def _with_legend(figure: Figure) -> Figure:
+    """The figure with the curves of its panels named above them, each name once."""
+    named: dict[str, Any] = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    if named:
+        columns = 2 if figure.get_figwidth() < 4 else 4
+        figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=columns, fontsize=7)
     return figure
 
 
-def _curves(main: pd.DataFrame) -> list[tuple[str, str]]:
-    """(model, method) of every compressed curve, those with most points first."""
-    sizes = main[main.method != "dense"].groupby(["model", "method"], sort=False).size()
+def _by_points(rows: pd.DataFrame) -> list[str]:
+    """The compressed methods, those with most points first."""
+    sizes = rows[rows.method != "dense"].groupby("method", sort=False).size()
     return list(sizes.sort_values(ascending=False, kind="stable").index)
-
-
-def _label(spec: ReportSpec, model: Hashable, name: Hashable) -> str:
-    return str(name) if len(spec.grid.models) == 1 else f"{model} {name}"
 
 
 def _log_perplexity(axis: Axes, protocol: str) -> None:

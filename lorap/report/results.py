@@ -56,19 +56,19 @@ def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
 
 
 def read_provenance(spec: ReportSpec, folder: Path) -> dict[str, Any]:
-    """The meta of every artifact of the grid, by its path below the grid's folder."""
-    found = {}
-    for model in spec.grid.models:
-        found[f"models/{model}"] = read_optional(folder / "models" / f"{model}.json")
+    """The meta of every artifact of the grid by its path below the grid's folder, and the protocols by their names."""
+    found = {f"models/{model}": read_optional(folder / "models" / f"{model}.json") for model in spec.grid.models}
+    files = [f"evaluate/{model}/spectra.json" for model in spec.grid.models]
+    protocols: dict[str, Any] = {}
     for cell in all_cells(spec.grid):
-        for name in ("cost.json", "perplexity.json"):
-            path = f"evaluate/{cell.path}/{name}"
-            found[path] = read_optional(folder / f"{path}.{META}")
+        files += [f"evaluate/{cell.path}/cost.json", f"evaluate/{cell.path}/perplexity.json"]
+        for name, result in (read_optional(folder / files[-1]) or {}).items():
+            protocols[f"perplexity {name} of {cell.model}"] = result.get("protocol")
         if cell.method:
             found[f"compress/{cell.path}"] = read_optional(folder / "compress" / cell.path / META)
-            path = f"calibrate/{cell.model}/{cell.calibration}.safetensors"
-            found[path] = read_optional(folder / f"{path}.{META}")
-    return {path: meta for path, meta in found.items() if meta is not None}
+            files.append(f"calibrate/{cell.model}/{cell.calibration}.safetensors")
+    found |= {path: read_optional(folder / f"{path}.{META}") for path in files}
+    return {path: meta for path, meta in {**protocols, **found}.items() if meta is not None}
 
 
 def read_optional(path: Path) -> Any:
