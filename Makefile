@@ -32,7 +32,7 @@ test-all: setup
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m ''
 
 bench: models/smollm2-135m-instruct/meta.json
-	python -m benchmarks.compression --model $(<D) --out results/bench/compression.json
+	python -m benchmarks.compression --model $(<D) --out benchmarks/compression.json
 
 models/%/meta.json: | setup
 	lorap fetch $* --out $(@D)
