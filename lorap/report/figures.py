@@ -49,7 +49,7 @@ def perplexity_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> 
         for method, look in zip(_by_points(rows), looks(), strict=False):
             curve = rows[rows.method.isin(["dense", method])].sort_values("sparsity")
             axis.plot(curve.sparsity, curve[protocol], label=method, **look)
-        _log_perplexity(axis, protocol)
+        _perplexity_axis(axis, protocol)
         axis.set_xlabel("sparsity")
     return _with_legend(figure)
 
@@ -65,7 +65,7 @@ def allocation_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> 
         for (attention, rows), look in zip(groups, looks(), strict=False):
             curve = rows.sort_values("allocation")
             axis.plot(curve.allocation, curve[protocol], label=attention, **look)
-        _log_perplexity(axis, protocol)
+        _perplexity_axis(axis, protocol)
         axis.set_xlabel("allocation (v and o : q and k)")
         axis.set_title(f"{model}, sparsity {cells.sparsity.max():g}" if len(cells) else model, fontsize=8)
     return _with_legend(figure)
@@ -83,7 +83,7 @@ def pareto_figure(column: str, label: str, scale: float) -> Callable[[ReportSpec
                 axis.scatter(points[column] / scale, points[protocol], **marks)
             front = _front(rows, column, protocol)
             axis.step(front[column] / scale, front[protocol], where="post", color="0.6", linewidth=0.8, zorder=0)
-            _log_perplexity(axis, protocol)
+            _perplexity_axis(axis, protocol)
             axis.set_xlabel(label)
         return _with_legend(figure)
 
@@ -163,10 +163,13 @@ def _by_points(rows: pd.DataFrame) -> list[str]:
     return list(sizes.sort_values(ascending=False, kind="stable").index)
 
 
-def _log_perplexity(axis: Axes, protocol: str) -> None:
-    axis.set_yscale("log")
+def _perplexity_axis(axis: Axes, protocol: str) -> None:
+    """Logarithmic where the values span more than a factor of ten."""
+    low, high = axis.dataLim.intervaly
+    if high > 10 * low:
+        axis.set_yscale("log")
+        axis.yaxis.set_minor_formatter(NullFormatter())
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_ylabel(f"perplexity, {protocol}")
 
 
