@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -19,6 +20,9 @@ from transformers import (
 )
 
 from lorap.data.corpora import pydoc_rows
+
+settings.register_profile("lorap", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("lorap")
 
 VOCABULARY = 300
 SMALL = {
