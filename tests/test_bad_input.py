@@ -123,7 +123,7 @@ def test_a_sparsity_outside_of_its_range_is_refused(work: Path, sparsity: str) -
         ((*PERPLEXITY, "--text", "book.txt", "--seqlen", "1"), "option: seqlen: got 1; should be greater"),
         ((*CALIBRATE, "--text", "book.txt", "--nsamples", "0"), "option: nsamples: got 0; should be greater"),
         ((*PLAN, "--tokens", "0"), "--tokens: got 0, expected at least 1"),
-        ((*COST, "--dtype", "int8"), "--dtype: unknown dtype 'int8', expected one of auto, float32"),
+        ((*COST, "--dtype", "int8"), "option: dtype: got 'int8'; should be 'auto', 'float32', 'float16' or"),
         ((*COMPRESS, "--device", "abacus"), "--device abacus: not usable here (Expected one of cpu, cuda"),
         ((*COMPRESS, "--device", "meta"), "--device meta: not usable here ("),
         ((*COST, "--device", "cuda:99"), "--device cuda:99: not usable here ("),
