@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import settings
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -113,3 +114,13 @@ def lorap_data() -> Path:
 def stories(lorap_data: Path) -> Path:
     """The folder of a real LLaMA of 260K parameters."""
     return lorap_data / "models" / "stories260K"
+
+
+@pytest.fixture
+def work(tmp_path: Path, tiny_folder: Path, windows: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder of a command: a good model, a text, and a calibration file of another tool."""
+    (tmp_path / "model").symlink_to(tiny_folder)
+    (tmp_path / "book.txt").write_text(pydoc_rows("tuning")[0])
+    save_file({"input_ids": windows}, tmp_path / "c.safetensors")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

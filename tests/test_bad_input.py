@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lorap.data.corpora import pydoc_rows
 from tests.command import call, faults, refused
 
 COMPRESS = ("compress", "--model", "model", "--calibration", "c.safetensors", "--sparsity", 0.5, "--out", "out")
@@ -18,16 +17,6 @@ CALIBRATE = ("calibrate", "--model", "model", "--out", "out.safetensors")
 PERPLEXITY = ("evaluate", "perplexity", "--model", "model", "--out", "out.json")
 PLAN = ("plan", "--model", "model", "--sparsity", 0.5)
 COST = ("evaluate", "cost", "--model", "model", "--out", "out.json")
-
-
-@pytest.fixture
-def work(tmp_path: Path, tiny_folder: Path, windows: Tensor, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: a good model, a text, and a calibration file of another tool."""
-    (tmp_path / "model").symlink_to(tiny_folder)
-    (tmp_path / "book.txt").write_text(pydoc_rows("tuning")[0])
-    save_file({"input_ids": windows}, tmp_path / "c.safetensors")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_a_calibration_file_of_another_tokenizer_is_refused(work: Path, windows: Tensor) -> None:

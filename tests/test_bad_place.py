@@ -8,10 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from safetensors.torch import save_file
-from torch import Tensor
 
-from lorap.data.corpora import pydoc_rows
 from lorap.errors import LorapError
 from lorap.files import new_file, new_folder, write_json
 from tests.command import refused, succeed
@@ -20,16 +17,6 @@ COMPRESS = ("compress", "--model", "model", "--calibration", "c.safetensors", "-
 CALIBRATE = ("calibrate", "--model", "model", "--text", "book.txt", "--nsamples", 100, "--out")
 COST = ("evaluate", "cost", "--model", "model", "--out")
 FETCH = ("fetch", "model", "--out")
-
-
-@pytest.fixture
-def work(tmp_path: Path, tiny_folder: Path, windows: Tensor, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: a model, a text, and a calibration file."""
-    (tmp_path / "model").symlink_to(tiny_folder)
-    (tmp_path / "book.txt").write_text(pydoc_rows("tuning")[0])
-    save_file({"input_ids": windows}, tmp_path / "c.safetensors")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
