@@ -15,16 +15,19 @@ Entry = TypeVar("Entry")
 
 LOCAL = Path("params.yaml")
 DEFAULTS = Path(__file__).with_name("params.yaml")  # a link to the checkout's own params.yaml
-NAMED = ("models", "corpora", "methods", "calibrate", "grids")  # sections of named entries: an entry overrides whole
+NAMED = ("models", "corpora", "methods", "calibrate", "tune", "grids")  # sections of named entries: an entry overrides whole
 REFERENCES = {  # fields that hold a name, and the section that it must be defined in
     "active.*": "grids",
     "calibrate.*.corpus": "corpora",
     "evaluate.perplexity.*.corpus": "corpora",
+    "tune.*.corpus": "corpora",
     "grids.*.models.*": "models",
     "grids.*.calibration": "calibrate",
     "grids.*.perplexity.*": "evaluate.perplexity",
+    "grids.*.zeroshot": "evaluate.zeroshot",
     "grids.*.cells.*.methods.*": "methods",
     "grids.*.cells.*.calibrations.*": "calibrate",
+    "grids.*.cells.*.tune.*": "tune",
 }
 
 

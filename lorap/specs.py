@@ -12,21 +12,19 @@ from pydantic import Field
 from lorap.codehash import code_hash
 from lorap.schema import (
     Calibrate,
-    CorpusSource,
     Cost,
     Count,
-    Dtype,
     Form,
     Grid,
     Method,
-    ModelSource,
-    Name,
     Perplexity,
     Report,
     Sparsity,
-    Strict,
+    Tune,
     Window,
+    Zeroshot,
 )
+from lorap.sources import CorpusSource, Dtype, ModelSource, Name, Strict, TextSource
 
 
 class Spec(Strict):
@@ -57,7 +55,7 @@ class CalibrateSpec(Spec):
 
     module = "lorap.data.calibrate"
     corpus: str
-    source: CorpusSource | None
+    source: TextSource | None
     nsamples: Count
     seqlen: Count
     seed: int
@@ -75,6 +73,22 @@ class CompressSpec(Spec):
     offload: bool
 
 
+class TuneSpec(Spec):
+    """How to tune; ``source`` None means a file given beside the spec."""
+
+    module = "lorap.tune.train"
+    tune: Tune
+    source: CorpusSource | None
+    seed: int
+
+
+class RedecomposeSpec(Spec):
+    """The rank to factor at: ``k+r`` joins the factors and is exact, ``k`` and a number truncate."""
+
+    module = "lorap.redecompose"
+    rank: Literal["k+r", "k"] | Count
+
+
 class ExportSpec(Spec):
     """The form to export to."""
 
@@ -87,7 +101,7 @@ class PerplexitySpec(Spec):
 
     module = "lorap.evaluate.perplexity"
     corpus: str
-    source: CorpusSource | None
+    source: TextSource | None
     seqlen: Window
     windows: Count | None
     batch: Count
@@ -103,6 +117,15 @@ class CostSpec(Spec):
     dtype: Dtype
 
 
+class ZeroshotSpec(Spec):
+    """Tasks and how many documents of each, drawn with a seed."""
+
+    module = "lorap.evaluate.zeroshot"
+    zeroshot: Zeroshot
+    seed: int
+    dtype: Dtype
+
+
 class SpectraSpec(Spec):
     """Activation-weighted spectra of a dense model's weights."""
 
@@ -111,11 +134,13 @@ class SpectraSpec(Spec):
 
 
 class SuiteSpec(Spec):
-    """All measurements of one model, which is loaded once for them."""
+    """All measurements of one model, which is loaded once for them; ``form`` as it is loaded."""
 
     module = "lorap.evaluate.suite"
+    form: Form
     perplexity: dict[Name, PerplexitySpec]
     cost: Cost
+    zeroshot: ZeroshotSpec | None
 
 
 class ReportSpec(Spec):
@@ -126,5 +151,7 @@ class ReportSpec(Spec):
     grid: Grid
     methods: dict[Name, Method]
     calibrate: dict[Name, Calibrate]
+    tune: dict[Name, Tune]
     perplexity: dict[Name, Perplexity]
+    zeroshot: Zeroshot | None
     report: Report

@@ -14,7 +14,7 @@ from lorap.data.calibration import read_calibration, rows_hash, tokenizer_hash, 
 from lorap.data.corpora import load_rows, pydoc_rows
 from lorap.data.windows import draw_windows
 from lorap.errors import LorapError
-from lorap.schema import CorpusSource, FilesCorpus, PydocCorpus
+from lorap.sources import FilesCorpus, PydocCorpus, TextSource
 from lorap.specs import CalibrateSpec
 
 
@@ -23,7 +23,7 @@ def tokenizer(tokenizer_folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(tokenizer_folder)
 
 
-def spec(source: CorpusSource | None, corpus: str = "any") -> CalibrateSpec:
+def spec(source: TextSource | None, corpus: str = "any") -> CalibrateSpec:
     return CalibrateSpec(corpus=corpus, source=source, nsamples=6, seqlen=16, seed=3)
 
 

@@ -14,7 +14,7 @@ from lorap.data.windows import cut_windows
 from lorap.errors import LorapError
 from lorap.evaluate.perplexity import measure_perplexity, window_losses
 from lorap.files import sha256_text
-from lorap.schema import FilesCorpus, PydocCorpus
+from lorap.sources import FilesCorpus, PydocCorpus
 from lorap.specs import PerplexitySpec
 from tests.conftest import VOCABULARY
 

@@ -9,7 +9,7 @@ from lorap.data.calibration import rows_hash, tokenizer_hash, write_calibration
 from lorap.data.corpora import corpus_file, load_rows, read_text
 from lorap.data.windows import draw_windows
 from lorap.errors import LorapError
-from lorap.schema import FilesCorpus
+from lorap.sources import FilesCorpus
 from lorap.specs import CalibrateSpec
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lorap.errors import LorapError
 from lorap.files import sha256_file
 from lorap.hub import downloading
-from lorap.schema import FilesCorpus, PydocCorpus, Split
+from lorap.sources import FilesCorpus, PydocCorpus, Split
 
 LOCAL_ROOT = "LORAP_DATA"
 PYDOC_SHARES: dict[Split, float] = {"calibration": 0.4, "tuning": 0.35, "evaluation": 0.25}  # of the characters

@@ -13,7 +13,7 @@ from lorap.data.corpora import corpus_file, load_rows, read_text
 from lorap.data.windows import cut_windows
 from lorap.errors import LorapError
 from lorap.files import sha256_text
-from lorap.schema import FilesCorpus
+from lorap.sources import FilesCorpus
 from lorap.specs import PerplexitySpec
 
 JOIN = "\n\n"
