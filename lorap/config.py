@@ -15,7 +15,8 @@ Entry = TypeVar("Entry")
 
 LOCAL = Path("params.yaml")
 DEFAULTS = Path(__file__).with_name("params.yaml")  # a link to the checkout's own params.yaml
-NAMED = ("models", "corpora", "methods", "calibrate", "tune", "grids")  # sections of named entries: an entry overrides whole
+# Sections of named entries: an entry overrides whole.
+NAMED = ("models", "corpora", "methods", "calibrate", "tune", "grids")
 REFERENCES = {  # fields that hold a name, and the section that it must be defined in
     "active.*": "grids",
     "calibrate.*.corpus": "corpora",

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from lorap.config import lookup
 from lorap.errors import LorapError
 from lorap.schema import Block, Grid, KeptAs, Params
+from lorap.sources import InstructionsCorpus
 from lorap.specs import (
     CalibrateSpec,
     CompressSpec,
@@ -18,10 +20,10 @@ from lorap.specs import (
     TuneSpec,
     ZeroshotSpec,
 )
-from lorap.sources import InstructionsCorpus
 
 DENSE = "dense"
-RANKS: dict[str, str] = {"exact": "k+r", "truncated": "k"}  # of `lorap redecompose`
+ADAPTER: KeptAs = "adapter"
+RANKS: dict[str, Literal["k+r", "k"]] = {"exact": "k+r", "truncated": "k"}  # of `lorap redecompose`
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ def recovered_cells(grid: Grid) -> list[Cell]:
     found = (
         replace(cell, tuning=tuning, kept_as=form)
         for cell, block in _blocks(grid)
-        for tuning in block.tune
-        for form in block.kept_as
+        for tuning in block.tune or ()
+        for form in block.kept_as or (ADAPTER,)
     )
     return list(dict.fromkeys(found))
 
@@ -132,7 +134,7 @@ def redecompose_spec(kept_as: str) -> RedecomposeSpec:
 def suite_spec(params: Params, grid: Grid, cell: Cell) -> SuiteSpec:
     """The spec of measuring a cell of a grid; an adapter is measured on the form that it was tuned on."""
     protocols = {name: perplexity_spec(params, name) for name in grid.perplexity}
-    form = params.tune[cell.tuning].form if cell.tuning and cell.kept_as == "adapter" else "factored"
+    form = params.tune[cell.tuning].form if cell.tuning and cell.kept_as == ADAPTER else "factored"
     zeroshot = zeroshot_spec(params, grid.zeroshot) if grid.zeroshot and wants_zeroshot(grid, cell) else None
     return SuiteSpec(form=form, perplexity=protocols, cost=params.evaluate.cost, zeroshot=zeroshot).sealed()
 

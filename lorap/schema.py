@@ -120,15 +120,15 @@ class Report(Strict):
 class Block(Strict):
     """A rectangle of cells; without ``calibrations`` the grid's own is used.
 
-    ``tune`` names tunings, ``kept_as`` says in which forms each tuned model is kept and measured; ``zeroshot`` asks for
-    the grid's zero-shot protocol.
+    ``tune`` names tunings, ``kept_as`` says in which forms each tuned model is kept and measured (as an adapter where
+    it is absent); ``zeroshot`` asks for the grid's zero-shot protocol.
     """
 
     methods: list[Name]
     sparsities: list[Sparsity]
     calibrations: list[Name] | None = None
-    tune: list[Name] = []
-    kept_as: Annotated[list[KeptAs], Field(min_length=1)] = ["adapter", "exact"]
+    tune: list[Name] | None = None
+    kept_as: Annotated[list[KeptAs], Field(min_length=1)] | None = None
     zeroshot: bool = False
 
 
