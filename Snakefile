@@ -15,6 +15,8 @@ rule all:
 include: "rules/models.smk"
 include: "rules/calibrate.smk"
 include: "rules/compress.smk"
+include: "rules/tune.smk"
+include: "rules/redecompose.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 include: "rules/stages.smk"

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from lorap.compress import compress
 from lorap.data.corpora import pydoc_rows, read_text
 from lorap.data.windows import cut_windows, draw_windows
-from lorap.evaluate.cost import peak_memory
+from lorap.meter import peak_memory
 from lorap.evaluate.perplexity import window_losses
 from lorap.methods import Recipe, make_recipe
 from lorap.models.folder import load_model, load_tokenizer

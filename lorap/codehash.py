@@ -7,6 +7,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.name
+# What settings may be and what an artifact says of itself: specs are compared by value, an edit here makes none stale.
+DECLARATIONS = {f"{ROOT}.{name}" for name in ("config", "errors", "provenance", "schema", "sources", "specs")}
+DATA = (".csv", ".j2")
 
 
 @functools.cache
@@ -43,9 +46,9 @@ def module_file(module: str) -> Path | None:
 
 
 def _data_beside(module: str) -> list[Path]:
-    """The tables that lie in the folder of a module, which its code may read."""
+    """The tables and templates that lie in the folder of a module, which its code may read."""
     file = module_file(module)
-    return sorted(file.parent.glob("*.csv")) if file else []
+    return sorted(data for suffix in DATA for data in file.parent.glob(f"*{suffix}")) if file else []
 
 
 @functools.cache
@@ -65,7 +68,7 @@ def _imports(module: str) -> set[str]:
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.split(".")[0] == ROOT}
     parents = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 1)}
-    return {name for name in found | parents if module_file(name)}
+    return {name for name in found | parents if module_file(name)} - DECLARATIONS
 
 
 @functools.cache

@@ -1,17 +1,16 @@
 """A stock checkpoint from a factored one: factors multiplied out, for any runtime (``lorap export``)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from lorap.compress import multiply_out, untied_state
 from lorap.errors import LorapError
-from lorap.layers import LAYER_PREFIX
 from lorap.methods.recipe import LayerPlan
-from lorap.models.adapter import decoder_layers
 from lorap.models.folder import open_weights, read_config, skeleton, write_companions
 from lorap.models.modeling_lorap import LorapConfig
-from lorap.models.weights import SINGLE, WeightsWriter
+from lorap.models.stream import multiply_out, stream_layers, write_weights
 from lorap.plan import dense_config
 
 
@@ -32,15 +31,11 @@ def export_dense(model: Path, out: Path) -> None:
     target.dtype = dtype
     stock = skeleton(target)
     target.architectures = [type(stock).__name__]  # other runtimes choose their class by it
-    with WeightsWriter(out / SINGLE, untied_state(stock, dtype)) as writer:
-        for index, layer in enumerate(decoder_layers(factored)):
-            names = layer.state_dict().keys()
-            layer.load_state_dict(
-                weights.load_all(names, LAYER_PREFIX.format(index), dtype, torch.device("cpu")), assign=True
-            )
+
+    def dense_layers() -> Iterator[tuple[int, nn.Module]]:
+        for index, layer in stream_layers(factored, weights, dtype, torch.device("cpu")):
             multiply_out(layer)
-            for name, tensor in layer.state_dict().items():
-                writer.write(LAYER_PREFIX.format(index) + name, tensor)
-        for name in writer.missing():
-            writer.write(name, weights.load(name, dtype))
+            yield index, layer
+
+    write_weights(out, stock, dense_layers(), weights)
     write_companions(model, out, target)

@@ -11,6 +11,7 @@ from typing import Any
 from lorap.errors import LorapError
 
 META = "meta.json"
+TIMING = "timing.json"  # what differs from run to run; it is no part of an artifact's id
 MARKER = ".lorap"  # says that a folder is lorap's to replace, even when a failed job lost its meta.json
 
 

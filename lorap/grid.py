@@ -126,17 +126,16 @@ def tune_spec(params: Params, name: str) -> TuneSpec:
     return TuneSpec(tune=chosen, source=params.corpora[chosen.corpus], seed=params.seed).sealed()
 
 
-def redecompose_spec(kept_as: str) -> RedecomposeSpec:
+def redecompose_spec(params: Params, kept_as: str) -> RedecomposeSpec:
     """The spec of factoring a tuned model again."""
-    return RedecomposeSpec(rank=RANKS[kept_as]).sealed()
+    return RedecomposeSpec(rank=RANKS[kept_as], batch=params.compress.batch).sealed()
 
 
 def suite_spec(params: Params, grid: Grid, cell: Cell) -> SuiteSpec:
-    """The spec of measuring a cell of a grid; an adapter is measured on the form that it was tuned on."""
+    """The spec of measuring a cell of a grid."""
     protocols = {name: perplexity_spec(params, name) for name in grid.perplexity}
-    form = params.tune[cell.tuning].form if cell.tuning and cell.kept_as == ADAPTER else "factored"
     zeroshot = zeroshot_spec(params, grid.zeroshot) if grid.zeroshot and wants_zeroshot(grid, cell) else None
-    return SuiteSpec(form=form, perplexity=protocols, cost=params.evaluate.cost, zeroshot=zeroshot).sealed()
+    return SuiteSpec(perplexity=protocols, cost=params.evaluate.cost, zeroshot=zeroshot).sealed()
 
 
 def zeroshot_spec(params: Params, name: str) -> ZeroshotSpec:

@@ -14,10 +14,9 @@ from transformers import PreTrainedModel
 
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
-from lorap.models.adapter import READERS, decoder_layers, linear
+from lorap.models.adapter import READERS, decoder_layers, projection
 from lorap.models.folder import open_weights
-
-LAYER_PREFIX = "model.layers.{}."
+from lorap.models.stream import stream_layers
 
 
 class LayerLoop:
@@ -43,7 +42,7 @@ class LayerLoop:
         batch: int,
         offload: bool = False,
     ) -> None:
-        self.layers = decoder_layers(model)
+        self.model = model
         self.weights = open_weights(folder, model)
         self.dtype, self.device, self.batch = dtype, device, batch
         self.storage = torch.device("cpu") if offload else device
@@ -51,16 +50,11 @@ class LayerLoop:
         self.hidden, self._arguments = self._embed(model, input_ids)
 
     def __len__(self) -> int:
-        return len(self.layers)
+        return len(decoder_layers(self.model))
 
     def __iter__(self) -> Iterator[tuple[int, nn.Module]]:
-        """Yields each layer with its weights; they are dropped when the next one is asked for."""
-        for index, layer in enumerate(self.layers):
-            names = layer.state_dict().keys()
-            tensors = self.weights.load_all(names, LAYER_PREFIX.format(index), self.dtype, self.device)
-            layer.load_state_dict(tensors, assign=True)
-            yield index, layer
-            layer.to("meta")
+        """Each layer with its weights; they are dropped when the next one is asked for."""
+        return stream_layers(self.model, self.weights, self.dtype, self.device)
 
     @torch.no_grad()
     def gather(self, index: int, layer: nn.Module, needed: Mapping[str, str]) -> dict[str, Moments]:
@@ -68,7 +62,7 @@ class LayerLoop:
 
         Args:
             index: Number of the layer, for messages.
-            layer: The dense layer.
+            layer: The layer.
             needed: Kind of statistic (``scale`` or ``covariance``) by name of the input.
 
         Raises:
@@ -76,8 +70,8 @@ class LayerLoop:
         """
         moments, hooks = {}, []
         for name, kind in needed.items():
-            reader = linear(layer, READERS[name][0])
-            moments[name] = Moments(reader.weight.shape[1], kind == "covariance", self.device)
+            reader = projection(layer, READERS[name][0])
+            moments[name] = Moments(reader.in_features, kind == "covariance", self.device)
             last = name == list(needed)[-1]
             hooks.append(reader.register_forward_pre_hook(partial(_record, moments[name], last)))
         if needed:
@@ -92,6 +86,11 @@ class LayerLoop:
             if not moment.is_finite():
                 raise LorapError(f"layer {index}: {name} holds values that are not finite in {self.dtype}; try float32")
         return moments
+
+    def scales(self, index: int, layer: nn.Module) -> dict[str, Tensor]:
+        """d of every input of a layer (method.md, 3), by name."""
+        moments = self.gather(index, layer, dict.fromkeys(READERS, "scale"))
+        return {name: moment.scale() for name, moment in moments.items()}
 
     @torch.no_grad()
     def advance(self, index: int, layer: nn.Module) -> None:

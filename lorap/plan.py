@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from lorap.errors import LorapError
 from lorap.methods import Recipe
 from lorap.methods.recipe import LayerPlan
-from lorap.models.adapter import PROJECTIONS, decoder_layers, projection, projection_shapes
+from lorap.models.adapter import decoder_layers, projection_shapes
 from lorap.models.folder import factored_config, skeleton
-from lorap.models.modeling_lorap import LorapConfig, LowRankLinear
+from lorap.models.modeling_lorap import LorapConfig
+
+LAYERS_FILE = "layers.json"  # beside the weights: the plan of every layer, and how far each weight moved
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,15 @@ def dense_config(config: PreTrainedConfig, layers: list[LayerPlan]) -> PreTraine
 
 def count_parameters(model: PreTrainedModel) -> int:
     """Parameters of a model; tied weights count once."""
+    model = without_adapter(model)
     tied = set(model.all_tied_weights_keys)
     return sum(parameter.numel() for name, parameter in model.named_parameters() if name not in tied)
+
+
+def without_adapter(model: PreTrainedModel) -> PreTrainedModel:
+    """The model that peft has wrapped, whose layers hold the adapter too; the model itself where there is none."""
+    inner: PreTrainedModel = getattr(model, "get_base_model", lambda: model)()
+    return inner
 
 
 def count_macs(model: PreTrainedModel, tokens: int) -> int:
@@ -87,13 +97,10 @@ def count_macs(model: PreTrainedModel, tokens: int) -> int:
 
     All linears, the head, and 2 T^2 h a layer for the attention itself, not halved for causality (design.md, 3).
     """
+    model = without_adapter(model)
     head_width = getattr(model.config, "head_dim", None) or model.config.hidden_size // model.config.num_attention_heads
     attention = 2 * tokens * tokens * head_width * model.config.num_attention_heads
     per_token = model.lm_head.in_features * model.lm_head.out_features
-    layers = decoder_layers(model)
-    for layer in layers:
-        for name in PROJECTIONS:
-            module = projection(layer, name)
-            parts = (module.left, module.right) if isinstance(module, LowRankLinear) else (module,)
-            per_token += sum(part.weight.numel() for part in parts)
+    layers = model.model.layers
+    per_token += sum(part.weight.numel() for part in layers.modules() if isinstance(part, nn.Linear))
     return tokens * per_token + attention * len(layers)

@@ -11,10 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lorap.files import META, new_file, new_folder, read_json, sha256_file, write_json
+from lorap.files import META, TIMING, new_file, new_folder, read_json, sha256_file, write_json
 from lorap.specs import Spec
 
-PACKAGES = ("lorap", "torch", "transformers", "tokenizers", "safetensors", "datasets")
+PACKAGES = ("lorap", "torch", "transformers", "tokenizers", "safetensors", "datasets", "peft", "lm_eval")
 WEIGHTS = "*.safetensors"
 
 
@@ -49,7 +49,7 @@ def new_artifact(
             "spec": json.loads(spec.canonical()),
             "inputs": ids,
             "origin": dict(origin or {}),
-            "id": _digest(spec.canonical(), json.dumps([ids, files], sort_keys=True)),
+            "id": _digest(spec.canonical(), json.dumps([ids, _lasting(files)], sort_keys=True)),
             "sha256": files,
             "versions": _versions(),
             "git_commit": _git_commit(),
@@ -96,6 +96,11 @@ def device_name(device: str) -> str:
 
         return torch.cuda.get_device_name(device)
     return platform.processor() or platform.machine()
+
+
+def _lasting(files: dict[str, str] | str) -> dict[str, str] | str:
+    """The hashes that a second run would find again."""
+    return files if isinstance(files, str) else {name: sha256 for name, sha256 in files.items() if name != TIMING}
 
 
 def _digest(*parts: str) -> str:

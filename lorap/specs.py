@@ -87,6 +87,7 @@ class RedecomposeSpec(Spec):
 
     module = "lorap.redecompose"
     rank: Literal["k+r", "k"] | Count
+    batch: Count
 
 
 class ExportSpec(Spec):
@@ -134,10 +135,9 @@ class SpectraSpec(Spec):
 
 
 class SuiteSpec(Spec):
-    """All measurements of one model, which is loaded once for them; ``form`` as it is loaded."""
+    """All measurements of one model, which is loaded once for them."""
 
     module = "lorap.evaluate.suite"
-    form: Form
     perplexity: dict[Name, PerplexitySpec]
     cost: Cost
     zeroshot: ZeroshotSpec | None

@@ -26,7 +26,13 @@ except LorapError as error:
 
 REPORT_FILES = [*(f"report/{file}" for file in catalogue.report_files()), catalogue.METRICS, catalogue.SWEEP]
 MODEL_FILES = ["config.json", "model.safetensors", "layers.json", "meta.json"]
-MEASURES = ["cost.json", "perplexity.json"]
+ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors", "history.json", "timing.json", "meta.json"]
+MEASURES = ["cost.json", "perplexity.json", "zeroshot.json"]
+
+CELL = "{grid}/compress/{model}/{calibration}/{method}-{sparsity}"
+TUNED = "{grid}/tune/{model}/{calibration}/{method}-{sparsity}/{tuning}"
+REDECOMPOSED = "{grid}/redecompose/{model}/{calibration}/{method}-{sparsity}/{tuning}/{kept_as}"
+MEASURED = "{grid}/evaluate/{model}/{calibration}/{method}-{sparsity}"
 
 # Imports and loading use one core: two jobs side by side keep a machine busier than one on all cores.
 HALF = max(1, (workflow.cores or 1) // 2)
@@ -40,6 +46,8 @@ wildcard_constraints:
     calibration=r"[A-Za-z0-9._-]+",
     method=r"[A-Za-z0-9._-]+",
     sparsity=r"[0-9.]+",
+    tuning=r"[A-Za-z0-9._-]+",
+    kept_as=r"exact|truncated",
 
 
 def with_meta(path):
@@ -64,6 +72,26 @@ def compressed_files(grid):
     return [f"results/{grid}/compress/{cell.path}/{file}" for cell in cells for file in MODEL_FILES]
 
 
+def adapter_files(grid):
+    """The adapters of a grid."""
+    cells = plan.tuned_cells(GRIDS[grid])
+    return [f"results/{grid}/tune/{cell.path}/{file}" for cell in cells for file in ADAPTER_FILES]
+
+
+def redecomposed_files(grid):
+    """The files of every tuned model of a grid that is factored again."""
+    cells = [cell for cell in plan.recovered_cells(GRIDS[grid]) if cell.kept_as in plan.RANKS]
+    return [f"results/{grid}/redecompose/{cell.path}/{file}" for cell in cells for file in MODEL_FILES]
+
+
+def suite_of(wildcards):
+    """The spec of measuring the cell that wildcards name."""
+    cell = {name: value for name, value in wildcards.items() if name not in ("grid", "kept_as")}
+    if "sparsity" in cell:
+        cell["sparsity"] = float(cell["sparsity"])
+    return plan.suite_spec(PARAMS, GRIDS[wildcards.grid], plan.Cell(**cell)).canonical()
+
+
 def evaluation_files(grid):
     """The measurements of every cell of a grid, and the spectra of its base models."""
     measured = [f"results/{grid}/evaluate/{cell.path}/{m}" for cell in plan.all_cells(GRIDS[grid]) for m in MEASURES]
@@ -80,6 +108,8 @@ STAGES = {
     "models": model_files,
     "calibrate": calibration_files,
     "compress": compressed_files,
+    "tune": adapter_files,
+    "redecompose": redecomposed_files,
     "evaluate": evaluation_files,
     "report": report_files,
 }

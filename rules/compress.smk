@@ -1,6 +1,3 @@
-CELL = "{grid}/compress/{model}/{calibration}/{method}-{sparsity}"
-
-
 rule compress:
     input:
         manifest="results/{grid}/models/{model}.json",

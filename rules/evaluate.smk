@@ -1,5 +1,9 @@
-EVALUATION = "{grid}/evaluate/{model}"
 TIMED = ALL  # measurements of time run alone on the machine
+
+
+def measured(folder):
+    """The results of one cell."""
+    return [f for measure in MEASURES for f in with_meta(f"results/{folder}/{measure}")]
 
 
 rule evaluate_dense:
@@ -7,42 +11,63 @@ rule evaluate_dense:
         manifest="results/{grid}/models/{model}.json",
         model=ancient("models/{model}/meta.json"),
     output:
-        [f for measure in MEASURES for f in with_meta(f"results/{EVALUATION}/dense/{measure}")],
+        measured("{grid}/evaluate/{model}/dense"),
     params:
-        spec=lambda w: plan.suite_spec(PARAMS, GRIDS[w.grid]).canonical(),
+        spec=suite_of,
+        of="--model models/{model}",
     threads: TIMED
     resources:
         gpu=GPU,
     log:
-        f"logs/{EVALUATION}/dense.log",
+        "logs/{grid}/evaluate/{model}/dense.log",
     benchmark:
-        f"logs/{EVALUATION}/dense.tsv"
+        "logs/{grid}/evaluate/{model}/dense.tsv"
     shell:
-        "lorap evaluate suite --spec {params.spec:q} --model models/{wildcards.model}"
-        " --out $(dirname {output[0]}) > {log} 2>&1"
+        "lorap evaluate suite --spec {params.spec:q} {params.of} --out $(dirname {output[0]}) > {log} 2>&1"
 
 
-rule evaluate:
+use rule evaluate_dense as evaluate_compressed with:
     input:
         [f"results/{CELL}/{file}" for file in MODEL_FILES],
     output:
-        [
-            f
-            for measure in MEASURES
-            for f in with_meta(f"results/{EVALUATION}/{{calibration}}/{{method}}-{{sparsity}}/{measure}")
-        ],
+        measured(MEASURED),
     params:
-        spec=lambda w: plan.suite_spec(PARAMS, GRIDS[w.grid]).canonical(),
-    threads: TIMED
-    resources:
-        gpu=GPU,
+        spec=suite_of,
+        of=f"--model results/{CELL}",
     log:
-        f"logs/{EVALUATION}/{{calibration}}/{{method}}-{{sparsity}}.log",
+        f"logs/{MEASURED}.log",
     benchmark:
-        f"logs/{EVALUATION}/{{calibration}}/{{method}}-{{sparsity}}.tsv"
-    shell:
-        "lorap evaluate suite --spec {params.spec:q} --model $(dirname {input[0]})"
-        " --out $(dirname {output[0]}) > {log} 2>&1"
+        f"logs/{MEASURED}.tsv"
+
+
+# The compressed model with the adapter beside it, as the paper evaluates it.
+use rule evaluate_dense as evaluate_adapter with:
+    input:
+        [f"results/{CELL}/{file}" for file in MODEL_FILES],
+        [f"results/{TUNED}/{file}" for file in ADAPTER_FILES],
+    output:
+        measured(f"{MEASURED}/{{tuning}}/adapter"),
+    params:
+        spec=suite_of,
+        of=f"--model results/{CELL} --adapter results/{TUNED}",
+    log:
+        f"logs/{MEASURED}/{{tuning}}/adapter.log",
+    benchmark:
+        f"logs/{MEASURED}/{{tuning}}/adapter.tsv"
+
+
+use rule evaluate_dense as evaluate_redecomposed with:
+    input:
+        [f"results/{REDECOMPOSED}/{file}" for file in MODEL_FILES],
+    output:
+        measured(f"{MEASURED}/{{tuning}}/{{kept_as}}"),
+    params:
+        spec=suite_of,
+        of=f"--model results/{REDECOMPOSED}",
+    log:
+        f"logs/{MEASURED}/{{tuning}}/{{kept_as}}.log",
+    benchmark:
+        f"logs/{MEASURED}/{{tuning}}/{{kept_as}}.tsv"
 
 
 rule spectra:
@@ -53,16 +78,16 @@ rule spectra:
             f"results/{w.grid}/calibrate/{w.model}/{GRIDS[w.grid].calibration}.safetensors"
         ),
     output:
-        with_meta(f"results/{EVALUATION}/spectra.json"),
+        with_meta("results/{grid}/evaluate/{model}/spectra.json"),
     params:
         spec=plan.spectra_spec(PARAMS).canonical(),
     threads: HALF
     resources:
         gpu=GPU,
     log:
-        f"logs/{EVALUATION}/spectra.log",
+        "logs/{grid}/evaluate/{model}/spectra.log",
     benchmark:
-        f"logs/{EVALUATION}/spectra.tsv"
+        "logs/{grid}/evaluate/{model}/spectra.tsv"
     shell:
         "lorap evaluate spectra --spec {params.spec:q} --model models/{wildcards.model}"
         " --calibration {input.calibration[0]} --out {output[0]} > {log} 2>&1"

@@ -7,6 +7,8 @@ def shown(path):
 rule report:
     input:
         compressed=lambda w: compressed_files(w.grid),
+        adapters=lambda w: adapter_files(w.grid),
+        redecomposed=lambda w: redecomposed_files(w.grid),
         evaluations=lambda w: evaluation_files(w.grid),
     output:
         [shown(f"results/{{grid}}/{file}") for file in REPORT_FILES],

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
-from lorap.cli.options import EVALUATE, TABLE
+from lorap.cli.table import EVALUATE, TABLE
 from lorap.data.corpora import pydoc_rows
 from lorap.files import sha256_file
 from tests.command import call, launch, succeed

@@ -1,99 +1,150 @@
-"""Tables from result files: nothing invented, nothing stale, published numbers as they were published."""
+"""Tables from result files: every number in its cell, nothing invented, nothing stale."""
 
 import json
+import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from lorap.config import load_params, parse_params
-from lorap.grid import all_cells, report_spec
+from lorap.grid import Cell, all_cells, compressed_cells, recovered_cells
 from lorap.report import catalogue
 from lorap.report.build import build_report
 from lorap.report.formats import readable, write_table
-from lorap.report.published import MAIN_TABLE, number, published_main, published_statistics, read_published
 from lorap.report.results import read_results
-from lorap.report.tables import TABLES
+from lorap.report.scores import AVERAGE, SEVEN
+from lorap.report.table import Table
+from lorap.report.tables import make_tables
 from lorap.specs import ReportSpec
+from tests.results_folder import MODEL, OWN_TASK, accuracy, fill, perplexity, small_spec
 
-TEXT = "wikitext2"
+CALIBRATION = "bookcorpus-128x128"
+DENSE = Cell(MODEL)
+LORAP = Cell(MODEL, CALIBRATION, "lorap", 0.5)
+TUNED = replace(LORAP, tuning="alpaca", kept_as="adapter")
 
 
 @pytest.fixture
 def spec() -> ReportSpec:
-    """A grid of the published model with two methods, on a published text."""
-    raw = load_params().model_dump()
-    raw["grids"]["two"] = {
-        "models": ["llama-7b"],
-        "calibration": "bookcorpus-128x128",
-        "cells": [{"methods": ["lorap", "lorap-1to1"], "sparsities": [0.2, 0.5]}],
-        "perplexity": [TEXT],
-    }
-    return report_spec(parse_params(raw, "test"), "two")
+    return small_spec()
 
 
 @pytest.fixture
 def folder(spec: ReportSpec, tmp_path: Path) -> Path:
-    """Result files whose perplexity is 10 plus ten times the sparsity; the last cell has none."""
-    for cell in all_cells(spec.grid)[:-1]:
-        place = tmp_path / "evaluate" / cell.path
-        place.mkdir(parents=True)
-        (place / "perplexity.json").write_text(json.dumps({TEXT: {"perplexity": 10 + 10 * cell.sparsity}}))
-        timing = [{"batch": 1, "prefill_seconds": 0.5, "decode_tokens_per_second": 20.0}]
-        cost = {"parameters": 100, "macs": 1000, "peak_memory_bytes": 2**20, "batches": timing}
-        (place / "cost.json").write_text(json.dumps(cost))
-    return tmp_path
+    return fill(spec, tmp_path)
 
 
-def rows_of(table: pd.DataFrame, method: str, sparsity: float, model: str = "llama-7b") -> pd.Series:
-    found = table[(table.method == method) & (table.sparsity == sparsity) & (table.model == model)]
+def table(spec: ReportSpec, folder: Path, name: str) -> pd.DataFrame:
+    return make_tables(spec, read_results(spec, folder), folder)[name].frame
+
+
+def row_of(frame: pd.DataFrame, cell: Cell) -> pd.Series:
+    found = frame[frame.cell == cell.path]
     assert len(found) == 1
     return found.iloc[0]
 
 
-def test_the_difference_is_ours_minus_the_published_value_of_the_same_cell(spec: ReportSpec, folder: Path) -> None:
-    table = TABLES["main"](spec, read_results(spec, folder))
-    assert rows_of(table, "dense", 0)[f"{TEXT} difference"] == pytest.approx(10 - 12.62)
-    assert rows_of(table, "lorap", 0.2)[f"{TEXT} difference"] == pytest.approx(12 - 15.69)
-    assert pd.isna(rows_of(table, "lorap-1to1", 0.2)[f"{TEXT} difference"]), "nothing is published of this method"
+def drop_task(folder: Path, cell: Cell, task: str) -> None:
+    file = folder / "evaluate" / cell.path / "zeroshot.json"
+    content = json.loads(file.read_text())
+    del content["tasks"][task]
+    file.write_text(json.dumps(content))
+
+
+def test_every_number_of_the_main_table_is_of_its_cell_and_its_protocol(spec: ReportSpec, folder: Path) -> None:
+    main = table(spec, folder, "main")
+    columns = {"wikitext2": "wikitext2", "ptb": "ptb-400", "wikitext2-2048": "wikitext2-2048"}
+    cells = [cell for cell in all_cells(spec.grid) if cell.calibration in (None, CALIBRATION)]
+    assert set(main.cell.dropna()) == {cell.path for cell in cells}
+    for cell in cells:
+        row = row_of(main, cell)
+        for column, protocol in columns.items():
+            assert row[column] == perplexity(spec, cell, protocol), cell
+        if cell.method != "lorap-1to1":
+            assert row[f"{OWN_TASK} acc"] == pytest.approx(100 * accuracy(spec, cell, OWN_TASK, "acc"))
+
+
+def test_accuracies_follow_the_published_convention_in_percent(spec: ReportSpec, folder: Path) -> None:
+    row = row_of(table(spec, folder, "main"), TUNED)
+    for task, metric in SEVEN.items():
+        assert row[task] == pytest.approx(100 * accuracy(spec, TUNED, task, metric)), task
+    assert {task for task, metric in SEVEN.items() if metric == "acc_norm"} == {
+        "hellaswag",
+        "arc_challenge",
+        "openbookqa",
+    }
+    assert row[AVERAGE] == pytest.approx(statistics.fmean(row[task] for task in SEVEN))
+
+
+def test_there_is_an_average_only_of_all_seven(spec: ReportSpec, folder: Path) -> None:
+    drop_task(folder, TUNED, "piqa")
+    drop_task(folder, LORAP, OWN_TASK)
+    main = table(spec, folder, "main")
+    assert pd.isna(row_of(main, TUNED)[AVERAGE])
+    assert pd.notna(row_of(main, TUNED)["boolq"])
+    assert pd.notna(row_of(main, LORAP)[AVERAGE])
 
 
 def test_a_cell_that_was_not_run_is_empty_not_guessed(spec: ReportSpec, folder: Path) -> None:
-    results = read_results(spec, folder)
+    for file in ("perplexity", "cost", "zeroshot"):
+        (folder / "evaluate" / TUNED.path / f"{file}.json").unlink()
     for name in ("main", "cost", "timing"):
-        table = TABLES[name](spec, results)
-        row = rows_of(table, "lorap-1to1", 0.5).drop(["sparsity", "model", "method", "source"])
-        assert row.isna().all(), name
+        row = row_of(table(spec, folder, name), TUNED)
+        assert row.drop(["sparsity", "tuned", "model", "method", "source", "cell"]).isna().all(), name
+    row = table(spec, folder, "tuning").set_index("tuning").loc["alpaca"].set_index("sparsity").loc[0.5]
+    assert pd.isna(row["wikitext2, adapter"])
+    assert pd.isna(row["wikitext2, exact minus adapter"])
+    assert row["wikitext2, not tuned"] == perplexity(spec, LORAP, "wikitext2")
 
 
-def test_results_outside_the_grid_are_not_read(spec: ReportSpec, folder: Path) -> None:
-    stray = folder / "evaluate/llama-7b/bookcorpus-128x128/lorap-0.3"
-    stray.mkdir()
-    (stray / "perplexity.json").write_text(json.dumps({TEXT: {"perplexity": 1.0}}))
-    assert 0.3 not in set(read_results(spec, folder).sparsity)
+def test_cells_that_left_the_grid_leave_the_tables(spec: ReportSpec, folder: Path) -> None:
+    smaller = small_spec(cells=[{"methods": ["svd"], "sparsities": [0.2]}])
+    assert set(read_results(smaller, folder).cell) == {cell.path for cell in all_cells(smaller.grid)}
+    assert len(table(smaller, folder, "main").cell.dropna()) == 2
+    assert table(smaller, folder, "tuning").empty
 
 
-def test_an_ablation_holds_only_cells_that_differ_in_what_it_varies(spec: ReportSpec, folder: Path) -> None:
-    results = read_results(spec, folder)
-    assert set(TABLES["allocation"](spec, results).allocation) == {1, 3}
-    assert TABLES["ffn"](spec, results).empty
+def test_an_ablation_holds_only_untuned_cells_that_differ_in_what_it_varies(spec: ReportSpec, folder: Path) -> None:
+    allocation = table(spec, folder, "allocation")
+    assert set(allocation[allocation.sparsity == 0.5].allocation) == {1, 3}
+    assert set(allocation.cell) <= {cell.path for cell in compressed_cells(spec.grid)}
+    assert table(spec, folder, "ffn").empty
+    assert len(table(spec, folder, "calibration")) == 3
 
 
-def test_every_published_row_is_in_the_main_table_with_its_source(spec: ReportSpec, folder: Path) -> None:
-    table = TABLES["main"](spec, read_results(spec, folder))
-    published = table[table.source != "this run"]
-    assert len(published) == len(published_main())
-    raw = read_published()
-    raw = raw[raw.table == MAIN_TABLE].set_index(["model", "method", "sparsity", "task", "tuned"])["value"]
-    for row in published[published.method != "dense"].itertuples():
-        assert float(raw[row.model, row.method, row.sparsity, TEXT, "no"]) == row.wikitext2
+def test_seeds_are_mean_and_deviation_over_calibrations_alike_but_for_the_seed(spec: ReportSpec, folder: Path) -> None:
+    seeds = table(spec, folder, "seeds")
+    values = [
+        perplexity(spec, cell, "wikitext2")
+        for cell in compressed_cells(spec.grid)
+        if (cell.method, cell.sparsity) == ("lorap", 0.5)
+    ]
+    assert len(seeds) == 1
+    row = seeds.iloc[0]
+    assert (row.method, row.sparsity, row.corpus, row.nsamples) == ("lorap", 0.5, "bookcorpus", 128)
+    found = (row["wikitext2 mean"], row["wikitext2 deviation"], row["wikitext2 n"])
+    assert found == pytest.approx((statistics.mean(values), statistics.stdev(values), 3))
 
 
-def test_published_counts_and_units_are_read_as_numbers() -> None:
-    table = published_statistics()
-    dense = table[table.method == "dense"].iloc[0]
-    assert (dense.parameters, dense.macs_64_tokens, dense.memory, dense.latency) == (6.74e9, 424.02e9, 12884.5, 69.32)
-    assert number("15.69") == 15.69
+def test_a_tuning_is_shown_in_all_its_forms_side_by_side(spec: ReportSpec, folder: Path) -> None:
+    tuning = table(spec, folder, "tuning").set_index(["tuning", "sparsity"])
+    row = tuning.loc[("alpaca", 0.5)]
+    found = {form: perplexity(spec, replace(TUNED, kept_as=form), "wikitext2") for form in ("adapter", "exact")}
+    assert {form: row[f"wikitext2, {form}"] for form in found} == found
+    assert row["wikitext2, exact minus adapter"] == found["exact"] - found["adapter"]
+    assert (row.form, tuning.loc[("alpaca-factored", 0.5)].form) == ("dense", "factored")
+    times = table(spec, folder, "tuning_cost").set_index(["tuning", "sparsity"]).loc[("alpaca", 0.5)]
+    assert (times.steps, times["seconds a step"], times["memory MiB"]) == (8, 1.5, 3)
+
+
+def test_redecomposition_shows_parameters_after_the_model_that_was_tuned(spec: ReportSpec, folder: Path) -> None:
+    rows = table(spec, folder, "redecompose")
+    rows = rows[(rows.tuning == "alpaca") & (rows.sparsity == 0.5)].set_index("kept_as")
+    assert list(rows.index) == ["not tuned", "adapter", "exact", "truncated"]
+    for form in ("adapter", "exact", "truncated"):
+        cell = replace(TUNED, kept_as=form)
+        assert rows.loc[form, "parameters"] == 6_738_415_616 - all_cells(spec.grid).index(cell)
 
 
 def test_a_report_is_written_whole_and_the_same_twice(spec: ReportSpec, folder: Path) -> None:
@@ -103,16 +154,43 @@ def test_a_report_is_written_whole_and_the_same_twice(spec: ReportSpec, folder: 
     build_report(spec, folder)
     assert [file.read_bytes() for file in files] == first
     assert not list(folder.glob(".*partial*"))
+    for name, made in make_tables(spec, read_results(spec, folder), folder).items():
+        read = pd.read_csv(folder / "report" / f"{name}.csv")
+        pd.testing.assert_frame_equal(read, made.frame, check_dtype=False, rtol=1e-5)
+    assert f"{6_738_415_616 - all_cells(spec.grid).index(TUNED)}" in (folder / "report/cost.csv").read_text()
+
+
+def test_metrics_name_cells_by_their_paths_tuned_ones_too(spec: ReportSpec, folder: Path) -> None:
+    build_report(spec, folder)
+    metrics = json.loads((folder / catalogue.METRICS).read_text())
+    assert set(metrics) == {cell.path for cell in all_cells(spec.grid)}
+    assert metrics[TUNED.path]["wikitext2"] == perplexity(spec, TUNED, "wikitext2")
+    sweep = pd.read_csv(folder / catalogue.SWEEP).set_index(["cell", "text"])
+    assert sweep.loc[(TUNED.path, "wikitext2"), "perplexity"] == perplexity(spec, TUNED, "wikitext2")
+    assert sweep.loc[(TUNED.path, "wikitext2"), "tuned"] == "yes: alpaca, adapter"
+    assert {cell.path for cell in recovered_cells(spec.grid)} <= set(sweep.index.get_level_values("cell"))
+
+
+def test_a_report_can_be_made_before_anything_was_run(spec: ReportSpec, tmp_path: Path) -> None:
+    build_report(spec, tmp_path)
+    main = pd.read_csv(tmp_path / "report/main.csv")
+    assert main[main.cell.notna()]["wikitext2"].isna().all()
+    assert "No cells of this grid." in (tmp_path / "report/ffn.md").read_text()
 
 
 def test_numbers_are_shown_as_a_person_reads_them() -> None:
     shown = [readable(value, 2) for value in (float("nan"), None, 0.2, 0.0567, 15.69, 613001.8, 6738415616, 0.01, "x")]
     assert shown == ["", "", "0.2", "0.0567", "15.69", "613,001.80", "6,738,415,616", "0.01", "x"]
+    assert (readable(64.0, 2), readable(64.0, 2, whole=True)) == ("64.00", "64")
 
 
-def test_latex_tables_escape_what_latex_would_read(tmp_path: Path) -> None:
-    table = pd.DataFrame({"keep_least": [0.01], "source": ["figures/eval_result.png & 100 %"]})
-    write_table(table, tmp_path / "table", "90 % of keep_least", 2)
-    latex = (tmp_path / "table.tex").read_text()
-    assert r"90 \% of keep\_least" in latex
-    assert r"figures/eval\_result.png \& 100 \%" in latex
+def test_notes_are_numbered_below_a_table_and_whole_in_the_csv(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"method": ["a|b", "c"], "x": [1.5, 2.0], "source": ["paper; page", "this run"], "cell": ["", "c"]}
+    )
+    write_table(Table(frame), tmp_path / "t", "Title", 2)
+    text = (tmp_path / "t.md").read_text()
+    assert r"a\|b [1] [2]" in text
+    assert "\n[1] paper  \n[2] page" in text
+    assert "source" not in text
+    assert list(pd.read_csv(tmp_path / "t.csv").source) == ["paper; page", "this run"]

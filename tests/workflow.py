@@ -85,8 +85,13 @@ def make_checkout(folder: Path, model: Path) -> Checkout:
     params["calibrate"] = {"pydoc-4x16": {"corpus": "pydoc", "nsamples": 4, "seqlen": 16}}
     params["evaluate"]["perplexity"] = {"pydoc": {"corpus": "pydoc", "seqlen": 16, "windows": 8}}
     params["evaluate"]["cost"] |= {"prompt": 8, "new_tokens": 2, "batches": [1], "repeats": 1}
-    cells = [{"methods": ["lorap"], "sparsities": [0.5]}, {"methods": ["lorap-1to1"], "sparsities": [0.5]}]
-    grid = {"models": ["tiny"], "calibration": "pydoc-4x16", "cells": cells, "perplexity": ["pydoc"]}
+    tune = params["tune"]["pydoc-factored"] | {"rows": 24, "held_out": 4, "cutoff": 16, "max_steps": 2, "batch": 4}
+    params["tune"] = {"tiny": tune | {"micro_batch": 4, "evaluate_every": 1}}
+    params["evaluate"]["zeroshot"] = {"pydoc": {"tasks": ["pydoc"], "documents": 4}}
+    lorap = {"methods": ["lorap"], "sparsities": [0.5], "zeroshot": True}
+    tuned = lorap | {"tune": ["tiny"], "kept_as": ["adapter", "exact", "truncated"]}
+    grid = {"models": ["tiny"], "calibration": "pydoc-4x16", "perplexity": ["pydoc"], "zeroshot": "pydoc"}
+    grid["cells"] = [tuned, {"methods": ["lorap-1to1"], "sparsities": [0.5]}]
     params["grids"] = {"demo": grid}
     checkout.write_params(params)
     return checkout

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lorap import __version__
-from lorap.cli.options import add_commands
+from lorap.cli.table import add_commands
 from lorap.errors import LorapError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorap.cli.commands import corpus_of
-from lorap.cli.work import announce, on_device, print_json, spec_from
+from lorap.cli.work import announce, checked, model_inputs, on_device, print_json, spec_from
 from lorap.config import load_params, parse_spec
-from lorap.specs import CostSpec, PerplexitySpec, Spec, SpectraSpec, SuiteSpec
+from lorap.schema import Zeroshot
+from lorap.specs import CostSpec, PerplexitySpec, Spec, SpectraSpec, SuiteSpec, ZeroshotSpec
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 def perplexity(arguments: Namespace) -> None:
     """``lorap evaluate perplexity``."""
     from lorap.evaluate.perplexity import measure_perplexity
-    from lorap.models.folder import DTYPES, load_model, load_tokenizer
+    from lorap.models.folder import DTYPES, load_tokenizer
+    from lorap.tune.adapter import load_tuned
 
     params = load_params(arguments.params)
     corpus = corpus_of(arguments, params.corpora)
@@ -33,7 +35,7 @@ def perplexity(arguments: Namespace) -> None:
     inputs = {"text": arguments.text} if arguments.text else {}
 
     def work(device: "torch.device") -> dict[str, Any]:
-        model = load_model(arguments.model, DTYPES.get(spec.dtype), device)
+        model = load_tuned(arguments.model, arguments.adapter, DTYPES.get(spec.dtype), device)
         return measure_perplexity(spec, model, load_tokenizer(arguments.model), arguments.text, arguments.quiet)
 
     _measure(arguments, spec, inputs, work, "--batch (evaluate.batch)")
@@ -42,15 +44,36 @@ def perplexity(arguments: Namespace) -> None:
 def cost(arguments: Namespace) -> None:
     """``lorap evaluate cost``."""
     from lorap.evaluate.cost import measure_cost
-    from lorap.models.folder import DTYPES, load_model
+    from lorap.models.folder import DTYPES
+    from lorap.tune.adapter import load_tuned
 
     cost = load_params(arguments.params).evaluate.cost
     spec = spec_from(CostSpec, cost=cost, dtype=arguments.dtype or "auto")
 
     def work(device: "torch.device") -> dict[str, Any]:
-        return measure_cost(spec.cost, load_model(arguments.model, DTYPES.get(spec.dtype), device))
+        model = load_tuned(arguments.model, arguments.adapter, DTYPES.get(spec.dtype), device)
+        return measure_cost(spec.cost, model)
 
     _measure(arguments, spec, {}, work, "evaluate.cost.batches")
+
+
+def zeroshot(arguments: Namespace) -> None:
+    """``lorap evaluate zeroshot``."""
+    from lorap.evaluate.tasks import SEVEN
+    from lorap.evaluate.zeroshot import measure_zeroshot
+    from lorap.models.folder import DTYPES, load_tokenizer
+    from lorap.tune.adapter import load_tuned
+
+    tasks = arguments.tasks.split(",") if arguments.tasks else list(SEVEN)
+    protocol = checked(Zeroshot, tasks=tasks, documents=arguments.documents)
+    seed = load_params(arguments.params).seed if arguments.seed is None else arguments.seed
+    spec = spec_from(ZeroshotSpec, zeroshot=protocol, seed=seed, dtype=arguments.dtype or "auto")
+
+    def work(device: "torch.device") -> dict[str, Any]:
+        model = load_tuned(arguments.model, arguments.adapter, DTYPES.get(spec.dtype), device)
+        return measure_zeroshot(spec, model, load_tokenizer(arguments.model), arguments.data, arguments.quiet)
+
+    _measure(arguments, spec, {}, work, "--documents")
 
 
 def spectra(arguments: Namespace) -> None:
@@ -78,7 +101,7 @@ def suite(arguments: Namespace) -> None:
 
     spec = parse_spec(SuiteSpec, arguments.spec)
     with on_device(arguments.device, "evaluate.batch or evaluate.cost.batches") as device:
-        run_suite(spec, arguments.model, arguments.out, device, arguments.quiet)
+        run_suite(spec, arguments.model, arguments.adapter, arguments.out, device, arguments.quiet)
     announce(arguments.out)
 
 
@@ -98,7 +121,7 @@ def _measure(
 
     with (
         on_device(arguments.device, knob) as device,
-        new_artifact(arguments.out, spec, {"model": arguments.model, **inputs}, str(device)) as file,
+        new_artifact(arguments.out, spec, model_inputs(arguments) | inputs, str(device)) as file,
     ):
         result = work(device)
         write_json(file, result)

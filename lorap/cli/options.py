@@ -1,52 +1,23 @@
-"""The table of commands and their options; nothing heavy is imported here."""
+"""The options of every command."""
 
-import os
-import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import ArgumentParser
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-COMMANDS = "lorap.cli.commands"
-MEASURES = "lorap.cli.measures"
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command: its name, where its function is, what it does, an example, and its options."""
-
-    name: str
-    module: str
-    function: str
-    help: str
-    example: str
-    options: Callable[[ArgumentParser], None]
-
-
-def add_commands(parser: ArgumentParser) -> None:
-    """Adds every command of the two tables to the parser."""
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in TABLE:
-        _add(commands, command)
-    evaluate = commands.add_parser("evaluate", help="measure a model: perplexity, cost, spectra")
-    measures = evaluate.add_subparsers(dest="measure", required=True, metavar="MEASURE")
-    for command in EVALUATE:
-        _add(measures, command)
-
-
-def _add(commands: "_SubParsersAction[ArgumentParser]", command: Command) -> None:
-    parser = commands.add_parser(
-        command.name,
-        help=command.help,
-        description=f"{command.help[0].upper()}{command.help[1:]}.",
-        epilog=f"example:\n  {command.example}",
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    command.options(parser)
-    parser.add_argument("--params", type=Path, metavar="FILE", help="settings (default: ./params.yaml, if there)")
-    quiet = not sys.stderr.isatty() or bool(os.environ.get("CI"))
-    parser.add_argument("--quiet", action="store_true", default=quiet, help="no progress bars (default off a terminal)")
-    parser.set_defaults(module=command.module, function=command.function)
+TUNE_OVERRIDES: tuple[tuple[str, Callable[[str], object], str], ...] = (
+    ("--rows", int, "rows of the data to use"),
+    ("--held-out", int, "rows of them that are not trained on"),
+    ("--cutoff", int, "tokens a row"),
+    ("--rank", int, "of the adapter"),
+    ("--alpha", int, "scaling of the adapter, times its rank"),
+    ("--learning-rate", float, "at the end of the warm-up"),
+    ("--warmup-steps", int, "steps until then"),
+    ("--epochs", float, "passes over the rows"),
+    ("--max-steps", int, "end after so many steps"),
+    ("--batch", int, "rows a step"),
+    ("--micro-batch", int, "rows at once; lower it when out of memory"),
+    ("--evaluate-every", int, "steps between held-out losses, and between checkpoints"),
+)
 
 
 def _out(parser: ArgumentParser, what: str) -> None:
@@ -59,6 +30,10 @@ def _spec(parser: ArgumentParser) -> None:
 
 def _model(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder, see 'lorap fetch'")
+
+
+def _adapter(parser: ArgumentParser) -> None:
+    parser.add_argument("--adapter", type=Path, metavar="DIR", help="measure with an adapter, see 'lorap tune'")
 
 
 def _device(parser: ArgumentParser) -> None:
@@ -84,7 +59,8 @@ def _method(parser: ArgumentParser) -> None:
     override.add_argument("--keep-least", type=float, metavar="F", help="least important channels that stay")
 
 
-def _fetch(parser: ArgumentParser) -> None:
+def fetch(parser: ArgumentParser) -> None:
+    """Options of ``lorap fetch``."""
     parser.add_argument("name", metavar="NAME", help="model of params.yaml, hub id, GGUF file or folder")
     parser.add_argument("--revision", help="branch, tag or commit of a hub id (default: main)")
     parser.add_argument("--dtype", help="of a GGUF file's unpacked weights (default: bfloat16)")
@@ -92,7 +68,8 @@ def _fetch(parser: ArgumentParser) -> None:
     _out(parser, "the folder to make")
 
 
-def _calibrate(parser: ArgumentParser) -> None:
+def calibrate(parser: ArgumentParser) -> None:
+    """Options of ``lorap calibrate``."""
     _model(parser)
     _corpus(parser)
     parser.add_argument("--nsamples", type=int, default=128, metavar="N", help="windows (default: 128)")
@@ -102,14 +79,16 @@ def _calibrate(parser: ArgumentParser) -> None:
     _out(parser, "the safetensors file to make")
 
 
-def _plan(parser: ArgumentParser) -> None:
+def plan(parser: ArgumentParser) -> None:
+    """Options of ``lorap plan``."""
     parser.add_argument("--model", type=Path, required=True, metavar="DIR_OR_CONFIG", help="folder or config.json")
     _method(parser)
     parser.add_argument("--tokens", type=int, default=64, metavar="N", help="length that MACs are for (default: 64)")
     _json(parser)
 
 
-def _compress(parser: ArgumentParser) -> None:
+def compress(parser: ArgumentParser) -> None:
+    """Options of ``lorap compress``."""
     _model(parser)
     parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
     _method(parser)
@@ -122,23 +101,56 @@ def _compress(parser: ArgumentParser) -> None:
     _out(parser, "the folder to make")
 
 
-def _export(parser: ArgumentParser) -> None:
+def tune(parser: ArgumentParser) -> None:
+    """Options of ``lorap tune``."""
+    _model(parser)
+    parser.add_argument("--data", metavar="NAME_OR_FILE", help="corpus of params.yaml, instructions or a text of yours")
+    parser.add_argument("--tuning", default="alpaca", metavar="NAME", help="tuning of params.yaml (default: alpaca)")
+    override = parser.add_argument_group("in place of the tuning's own settings")
+    override.add_argument("--form", metavar="factored|dense", help="beside the factors, or on their product")
+    for name, kind, what in TUNE_OVERRIDES:
+        override.add_argument(name, type=kind, metavar="N", help=what)
+    override.add_argument("--dtype", help="float32, float16, bfloat16 or auto, the model's own")
+    override.add_argument("--gradient-checkpointing", action="store_true", default=None, help="less memory, more time")
+    parser.add_argument("--seed", type=int, metavar="N", help="of adapter and shuffles (default: that of params.yaml)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; several GPUs: torchrun -m lorap tune ...")
+    _spec(parser)
+    _out(parser, "the folder to make")
+
+
+def redecompose(parser: ArgumentParser) -> None:
+    """Options of ``lorap redecompose``."""
+    _model(parser)
+    parser.add_argument("--adapter", type=Path, required=True, metavar="DIR", help="of this model, see 'lorap tune'")
+    parser.add_argument("--rank", default="k+r", metavar="k+r|k|N", help="k+r is exact, k or a number truncates")
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help="activations that weigh a truncation")
+    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
+    _device(parser)
+    _spec(parser)
+    _out(parser, "the folder to make")
+
+
+def export(parser: ArgumentParser) -> None:
+    """Options of ``lorap export``."""
     _model(parser)
     parser.add_argument("--form", choices=["dense"], default="dense", help="multiplied out (default and only one)")
     _out(parser, "the folder to make")
 
 
-def _report(parser: ArgumentParser) -> None:
+def report(parser: ArgumentParser) -> None:
+    """Options of ``lorap report``."""
     parser.add_argument("--grid", metavar="NAME", help="grid of params.yaml")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="(default: results)")
     _spec(parser)
 
 
-def _perplexity(parser: ArgumentParser) -> None:
+def perplexity(parser: ArgumentParser) -> None:
+    """Options of ``lorap evaluate perplexity``."""
     _model(parser)
     _corpus(parser)
     parser.add_argument("--seqlen", type=int, default=128, metavar="N", help="tokens a window (default: 128)")
     parser.add_argument("--windows", type=int, metavar="N", help="only the first so many (default: all)")
+    _adapter(parser)
     parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
     parser.add_argument("--special-tokens", choices=["text", "token"], help="how '<unk>' is read (default: text)")
     parser.add_argument("--dtype", help="to compute in (default: the folder's)")
@@ -147,15 +159,32 @@ def _perplexity(parser: ArgumentParser) -> None:
     _out(parser, "the JSON file to make")
 
 
-def _cost(parser: ArgumentParser) -> None:
+def zeroshot(parser: ArgumentParser) -> None:
+    """Options of ``lorap evaluate zeroshot``."""
     _model(parser)
+    _adapter(parser)
+    parser.add_argument("--tasks", metavar="A,B", help="tasks of lm-eval (default: the seven of the paper)")
+    parser.add_argument("--documents", type=int, metavar="N", help="of each task, drawn at random (default: all)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="local files, DIR/TASK/SPLIT.parquet, not the hub's")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the draws (default: that of params.yaml)")
     parser.add_argument("--dtype", help="to compute in (default: the folder's)")
     _device(parser)
     _json(parser)
     _out(parser, "the JSON file to make")
 
 
-def _spectra(parser: ArgumentParser) -> None:
+def cost(parser: ArgumentParser) -> None:
+    """Options of ``lorap evaluate cost``."""
+    _model(parser)
+    _adapter(parser)
+    parser.add_argument("--dtype", help="to compute in (default: the folder's)")
+    _device(parser)
+    _json(parser)
+    _out(parser, "the JSON file to make")
+
+
+def spectra(parser: ArgumentParser) -> None:
+    """Options of ``lorap evaluate spectra``."""
     _model(parser)
     parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
     parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
@@ -164,37 +193,10 @@ def _spectra(parser: ArgumentParser) -> None:
     _out(parser, "the JSON file to make")
 
 
-def _suite(parser: ArgumentParser) -> None:
+def suite(parser: ArgumentParser) -> None:
+    """Options of ``lorap evaluate suite``."""
     _model(parser)
+    _adapter(parser)
     _device(parser)
     parser.add_argument("--spec", metavar="JSON", required=True, help="the measurements, as the workflow gives them")
     _out(parser, "the folder to write into")
-
-
-TABLE = (
-    Command("fetch", COMMANDS, "fetch", "get a model as a plain Hugging Face folder",
-            "lorap fetch smollm2-135m-instruct --out models/smol", _fetch),
-    Command("calibrate", COMMANDS, "calibrate", "draw calibration windows from a text",
-            "lorap calibrate --model models/smol --text book.txt --out calibration.safetensors", _calibrate),
-    Command("plan", COMMANDS, "plan", "show ranks, channels, parameters and MACs; needs no weights",
-            "lorap plan --model models/smol --method lorap --sparsity 0.5", _plan),
-    Command("compress", COMMANDS, "compress", "compress a model",
-            "lorap compress --model models/smol --calibration calibration.safetensors --sparsity 0.2 --out small",
-            _compress),
-    Command("export", COMMANDS, "export", "make a stock checkpoint of a factored model, for any runtime",
-            "lorap export --model small --out small-dense", _export),
-    Command("report", COMMANDS, "report", "make the tables and figures of a grid from its result files",
-            "lorap report --grid demo", _report),
-)  # fmt: skip
-
-EVALUATE = (
-    Command("perplexity", MEASURES, "perplexity", "measure perplexity on a text or a corpus",
-            "lorap evaluate perplexity --model small --text book.txt --out perplexity.json", _perplexity),
-    Command("cost", MEASURES, "cost", "count parameters and MACs, measure memory, latency and throughput",
-            "lorap evaluate cost --model small --out cost.json", _cost),
-    Command("spectra", MEASURES, "spectra", "measure how low-rank a dense model's weights are, by depth",
-            "lorap evaluate spectra --model models/smol --calibration calibration.safetensors --out spectra.json",
-            _spectra),
-    Command("suite", MEASURES, "suite", "take several measurements with one loading of the model",
-            "lorap evaluate suite --model small --spec JSON --out results", _suite),
-)  # fmt: skip

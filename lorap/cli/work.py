@@ -51,6 +51,12 @@ def recipe_of(method: Method, sparsity: float) -> "Recipe":
     return make_recipe(method.attention, method.ffn, method.allocation, method.keep_least, sparsity)
 
 
+def model_inputs(arguments: Namespace) -> dict[str, Path]:
+    """What a measurement or a re-decomposition is made of: a model, and an adapter where one is given."""
+    adapter = getattr(arguments, "adapter", None)
+    return {"model": arguments.model} | ({"adapter": adapter} if adapter else {})
+
+
 @contextmanager
 def on_device(name: str, knob: str) -> "Iterator[torch.device]":
     """The device to work on; running out of its memory is told with the knob that helps.

@@ -99,3 +99,25 @@ def spectrum(weight: Tensor, scale: Tensor | None) -> Tensor:
     weighted = weigh(weight.float(), scale).double()
     gram = weighted @ weighted.T if weight.shape[0] <= weight.shape[1] else weighted.T @ weighted
     return torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
+
+
+def truncate(left: Tensor, right: Tensor, rank: int, scale: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The best lower rank of a product in the norm ||(left right - result) diag(d)||_F, without the product itself.
+
+    A thin QR of either factor leaves a small core, whose SVD finds the subspace to keep.
+
+    Args:
+        left: (out, m).
+        right: (m, in).
+        rank: At most m.
+        scale: d, (in,); None for the plain norm.
+
+    Returns:
+        Factors (out, rank), its columns orthonormal, and (rank, in), both float32.
+    """
+    left, right = left.double(), right.double()
+    basis, inner = torch.linalg.qr(left)
+    weighted = weigh(right, None if scale is None else scale.double())
+    core = inner @ torch.linalg.qr(weighted.T).R.T
+    kept = torch.linalg.svd(core).U[:, :rank]
+    return (basis @ kept).float(), (kept.T @ inner @ right).float()

@@ -6,11 +6,15 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorap.errors import LorapError
 from lorap.files import sha256_file
 from lorap.hub import downloading
-from lorap.sources import FilesCorpus, PydocCorpus, Split
+from lorap.sources import Files, FilesCorpus, PydocCorpus, Split
+
+if TYPE_CHECKING:
+    import datasets
 
 LOCAL_ROOT = "LORAP_DATA"
 PYDOC_SHARES: dict[Split, float] = {"calibration": 0.4, "tuning": 0.35, "evaluation": 0.25}  # of the characters
@@ -24,11 +28,10 @@ def load_rows(corpus: FilesCorpus | PydocCorpus, split: Split) -> Sequence[str]:
     """
     if isinstance(corpus, PydocCorpus):
         return pydoc_rows(split)
-    path = _local_path(corpus, split) or _hub_path(corpus, split)
-    return read_rows(path, corpus.column, corpus.line_ends == "keep")
+    return read_rows(split_file(corpus, split), corpus.column, corpus.line_ends == "keep")
 
 
-def corpus_file(corpus: FilesCorpus | PydocCorpus, split: Split) -> dict[str, str]:
+def corpus_file(corpus: Files | PydocCorpus, split: Split) -> dict[str, str]:
     """Where a split comes from, for a protocol: the file's name and hash, and the hub's repository if it is one's."""
     if isinstance(corpus, PydocCorpus):
         return {"file": "pydoc_data.topics"}
@@ -83,23 +86,38 @@ def read_rows(path: Path, column: str = "text", keep_line_ends: bool = False) ->
     Raises:
         LorapError: The file cannot be read, or a row has not the column.
     """
-    kind = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
-    if kind not in (".parquet", ".jsonl", ".json"):
+    if not is_table(path):
         lines = io.StringIO(read_text(path))  # ends lines at line feeds alone; splitlines cuts at other characters too
         return [(line if line.strip() else "") if keep_line_ends else line.strip() for line in lines]
-    return _table_column(path, "parquet" if kind == ".parquet" else "json", column)
+    return _table_column(path, column)
 
 
-def _table_column(path: Path, builder: str, column: str) -> Sequence[str]:
+def read_table(path: Path) -> "datasets.Dataset":
+    """The rows of a .parquet, .jsonl or .json file, the last two gzipped or not.
+
+    Raises:
+        LorapError: The file cannot be read, or is empty.
+    """
     import datasets
 
+    builder = "parquet" if path.suffix == ".parquet" else "json"
     if not path.is_file():
         raise LorapError(f"{path}: no such file")
     try:
-        table = datasets.load_dataset(builder, data_files=str(path), split="train")
+        return datasets.load_dataset(builder, data_files=str(path), split="train")
     except (datasets.exceptions.DatasetGenerationError, OSError, ValueError, StopIteration) as error:
         reason = (str(error.__cause__ or error) or "it is empty").splitlines()[0]
         raise LorapError(f"{path}: cannot be read as {builder} ({reason})") from error
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file holds rows with columns, by its name; others are plain text."""
+    kind = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
+    return kind in (".parquet", ".jsonl", ".json")
+
+
+def _table_column(path: Path, column: str) -> Sequence[str]:
+    table = read_table(path)
     if column not in table.column_names:
         raise LorapError(f"{path}: no column {column!r}, expected one of {', '.join(table.column_names)}")
     if table.features[column].dtype not in ("string", "large_string") or table.data.column(column).null_count:
@@ -108,7 +126,16 @@ def _table_column(path: Path, builder: str, column: str) -> Sequence[str]:
     return rows
 
 
-def _local_path(corpus: FilesCorpus, split: Split) -> Path | None:
+def split_file(corpus: Files, split: Split) -> Path:
+    """The file of one split: the local one where it is named and LORAP_DATA is set, else the hub's, downloaded.
+
+    Raises:
+        LorapError: There is none.
+    """
+    return _local_path(corpus, split) or _hub_path(corpus, split)
+
+
+def _local_path(corpus: Files, split: Split) -> Path | None:
     """The local file that overrides the hub's, where params.yaml names one and LORAP_DATA is set."""
     root = os.environ.get(LOCAL_ROOT)
     if not root or split not in corpus.local:
@@ -119,7 +146,7 @@ def _local_path(corpus: FilesCorpus, split: Split) -> Path | None:
     return path
 
 
-def _hub_path(corpus: FilesCorpus, split: Split) -> Path:
+def _hub_path(corpus: Files, split: Split) -> Path:
     """The hub's file, downloaded into the hub's own cache."""
     if corpus.repo is None or split not in corpus.files:
         known = ", ".join(sorted({*corpus.files, *corpus.local})) or "none"

@@ -1,21 +1,16 @@
 """What a model costs: parameters, MACs, memory and time, measured with warm-up, synchronisation and medians."""
 
-import resource
 import statistics
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lorap.meter import now, peak_memory, reset_peak_memory
 from lorap.plan import count_macs, count_parameters
 from lorap.schema import Cost
-
-STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def measure_cost(cost: Cost, model: PreTrainedModel) -> dict[str, Any]:
@@ -71,35 +66,9 @@ def _time_batch(cost: Cost, model: PreTrainedModel, batch: int) -> dict[str, flo
 
 def _timed(prefill: Callable[[], Any], decode: Callable[[Any], Any], device: torch.device) -> tuple[float, float]:
     """Seconds of a prefill, and of the decoding that goes on from it."""
-    times = [_now(device)]
+    times = [now(device)]
     state = prefill()
-    times.append(_now(device))
+    times.append(now(device))
     decode(state)
-    times.append(_now(device))
+    times.append(now(device))
     return times[1] - times[0], times[2] - times[1]
-
-
-def _now(device: torch.device) -> float:
-    """The clock once the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Makes ``peak_memory`` start from here, where the system can: CUDA, and Linux on a CPU."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif CLEAR_REFS.exists():
-        CLEAR_REFS.write_text("5")
-
-
-def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes since the last reset; on systems without one, since the process began."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if STATUS.exists():
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from lorap.core.factorise import spectrum
 from lorap.errors import LorapError
 from lorap.layers import LayerLoop
-from lorap.models.adapter import INPUT_OF, PROJECTIONS, READERS, linear
+from lorap.models.adapter import INPUT_OF, PROJECTIONS, linear
 from lorap.models.folder import read_config, skeleton
 from lorap.models.modeling_lorap import LorapConfig
 
@@ -39,8 +39,7 @@ def measure_spectra(model: Path, input_ids: Tensor, device: torch.device, batch:
     loop = LayerLoop(skeleton(config), model, input_ids, config.dtype or torch.float32, device, batch)
     layers = []
     for index, layer in tqdm(loop, total=len(loop), desc="spectra", unit="layer", disable=quiet):
-        moments = loop.gather(index, layer, dict.fromkeys(READERS, "scale"))
-        scales = {name: moment.scale() for name, moment in moments.items()}
+        scales = loop.scales(index, layer)
         layers.append({n: held_energy(linear(layer, n).weight, scales[INPUT_OF[n]]) for n in PROJECTIONS})
         loop.advance(index, layer)
     return {"rank_fractions": torch.linspace(0, 1, POINTS).tolist(), "layers": layers}

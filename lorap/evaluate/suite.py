@@ -6,19 +6,29 @@ import torch
 
 from lorap.evaluate.cost import measure_cost
 from lorap.evaluate.perplexity import measure_perplexity
+from lorap.evaluate.zeroshot import measure_zeroshot
 from lorap.files import write_json
-from lorap.models.folder import load_model, load_tokenizer
+from lorap.models.folder import load_tokenizer
 from lorap.provenance import new_artifact
 from lorap.specs import SuiteSpec
+from lorap.tune.adapter import load_tuned
 
 
-def run_suite(spec: SuiteSpec, folder: Path, out: Path, device: torch.device, quiet: bool) -> None:
-    """Writes ``cost.json``, and ``perplexity.json`` with every protocol by name, each with its meta."""
-    model = load_model(folder, device=device)
+def run_suite(
+    spec: SuiteSpec, folder: Path, adapter: Path | None, out: Path, device: torch.device, quiet: bool
+) -> None:
+    """Writes ``cost.json``, ``perplexity.json`` with every protocol by name, and ``zeroshot.json``, each with its meta.
+
+    A model for which no zero-shot task is asked gets a ``zeroshot.json`` without tasks.
+    """
+    model = load_tuned(folder, adapter, device=device)
     tokenizer = load_tokenizer(folder)
-    inputs = {"model": folder}
+    inputs = {"model": folder} | ({"adapter": adapter} if adapter else {})
     with new_artifact(out / "cost.json", spec, inputs, str(device)) as partial:
         write_json(partial, measure_cost(spec.cost, model))
     with new_artifact(out / "perplexity.json", spec, inputs, str(device)) as partial:
         protocols = spec.perplexity.items()
         write_json(partial, {name: measure_perplexity(p, model, tokenizer, None, quiet) for name, p in protocols})
+    with new_artifact(out / "zeroshot.json", spec, inputs, str(device)) as partial:
+        asked = spec.zeroshot
+        write_json(partial, measure_zeroshot(asked, model, tokenizer, None, quiet) if asked else {"tasks": {}})

@@ -2,28 +2,25 @@
 
 from types import ModuleType
 
-import torch
 from torch import nn
 
 from lorap.core.factorise import factorise
 from lorap.core.statistics import Moments
-from lorap.models.modeling_lorap import LowRankLinear
+from lorap.models.adapter import linear
+from lorap.models.stream import set_factors
 
 
-def low_rank(dense: nn.Linear, rank: int, method: ModuleType, moments: Moments | None) -> LowRankLinear:
-    """The low-rank form of a linear in its own dtype, the bias taken over.
+def set_low_rank(layer: nn.Module, name: str, rank: int, method: ModuleType, moments: Moments | None) -> None:
+    """Replaces a dense projection by its low-rank form in its own dtype, the bias taken over.
 
     Args:
-        dense: The linear, (out, in).
+        layer: The decoder layer.
+        name: Of the projection, (out, in).
         rank: Width of the factors.
         method: ``svd``, ``awsvd`` or ``afm``.
-        moments: The statistics of the linear's input that the method asks for.
+        moments: The statistics of the projection's input that the method asks for.
     """
+    dense = linear(layer, name)
     left, right = factorise(dense.weight, rank, method.metric(moments))
-    with torch.device("meta"):
-        small = LowRankLinear(dense.in_features, dense.out_features, rank, dense.bias is not None)
-    tensors = {"left.weight": left, "right.weight": right}
-    if dense.bias is not None:
-        tensors["left.bias"] = dense.bias
-    small.load_state_dict({name: tensor.to(dense.weight.dtype) for name, tensor in tensors.items()}, assign=True)
-    return small
+    dtype = dense.weight.dtype
+    set_factors(layer, name, left.to(dtype), right.to(dtype), dense.bias)

@@ -13,9 +13,9 @@ from lorap.core.factorise import relative_error
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
 from lorap.methods import afm, awsvd, svd
-from lorap.methods.factorisation import low_rank
+from lorap.methods.factorisation import set_low_rank
 from lorap.methods.prune import CHANNEL_DIM, prune_channels
-from lorap.models.adapter import ATTENTION, FFN, INPUT_OF, PROJECTIONS, READERS, linear, parent, projection
+from lorap.models.adapter import ATTENTION, FFN, INPUT_OF, PROJECTIONS, READERS, linear, projection
 from lorap.models.modeling_lorap import LowRankLinear
 
 FACTORISATIONS: dict[str, ModuleType] = {"svd": svd, "awsvd": awsvd, "afm": afm}
@@ -96,8 +96,7 @@ class Recipe:
             kept = prune_channels(layer, self.sparsity, self.keep_least, *inputs)
         for name, rank in plan.ranks.items():
             if rank is not None:
-                small = low_rank(linear(layer, name), rank, self.factorisation, moments.get(INPUT_OF[name]))
-                setattr(parent(layer, name), name, small)
+                set_low_rank(layer, name, rank, self.factorisation, moments.get(INPUT_OF[name]))
         changed = [n for n in PROJECTIONS if plan.ranks[n] is not None or (kept is not None and n in FFN)]
         return {n: _error(n, dense[n], projection(layer, n), kept, moments.get(INPUT_OF[n])) for n in changed}
 

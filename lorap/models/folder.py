@@ -21,7 +21,9 @@ from lorap.files import read_json
 from lorap.models import modeling_lorap
 from lorap.models.adapter import decoder_layers
 from lorap.models.modeling_lorap import LorapConfig, LorapForCausalLM
+from lorap.models.stream import multiply_out, untied_state
 from lorap.models.weights import WeightsReader
+from lorap.schema import Form
 
 AutoConfig.register(LorapConfig.model_type, LorapConfig)
 AutoModelForCausalLM.register(LorapConfig, LorapForCausalLM)
@@ -77,8 +79,12 @@ def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
     return model.eval()
 
 
-def load_model(folder: Path, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> PreTrainedModel:
+def load_model(
+    folder: Path, dtype: torch.dtype | None = None, device: torch.device | str = "cpu", form: Form = "factored"
+) -> PreTrainedModel:
     """A model, dense or factored, from a folder, ready to be evaluated; ``dtype`` None keeps the folder's.
+
+    ``form`` ``dense`` multiplies the factors out.
 
     Raises:
         LorapError: The folder is missing, damaged, incomplete or of another architecture.
@@ -91,6 +97,9 @@ def load_model(folder: Path, dtype: torch.dtype | None = None, device: torch.dev
         )
     except UNUSABLE as error:
         raise LorapError(f"{folder}: cannot be loaded ({first_line(error)})") from error
+    if form == "dense":
+        for layer in decoder_layers(model):
+            multiply_out(layer)
     return model.to(device).eval()
 
 
@@ -100,8 +109,8 @@ def open_weights(folder: Path, model: PreTrainedModel) -> WeightsReader:
     Raises:
         LorapError: A file is missing or damaged, or the weights and the configuration do not belong together.
     """
-    weights, tied = WeightsReader(folder), set(model.all_tied_weights_keys)
-    weights.require({name: tensor for name, tensor in model.state_dict().items() if name not in tied}, tied)
+    weights = WeightsReader(folder)
+    weights.require(untied_state(model), set(model.all_tied_weights_keys))
     return weights
 
 

@@ -20,18 +20,18 @@ FORMAT_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF1
 
 
 class WeightsReader:
-    """The tensors of a folder with one safetensors file or several and their index.
+    """The tensors of a folder with one safetensors file, called ``single``, or several and their index.
 
     Raises:
         LorapError: No safetensors in the folder, or a file of it is missing, truncated or damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, single: str = SINGLE) -> None:
         self.folder = folder
-        if (folder / INDEX).is_file():
+        if single == SINGLE and (folder / INDEX).is_file():
             files = _shards(folder / INDEX)
-        elif (folder / SINGLE).is_file():
-            files = [SINGLE]
+        elif (folder / single).is_file():
+            files = [single]
         else:
             raise LorapError(f"{folder}: no {SINGLE} and no {INDEX}; only safetensors are read, see 'lorap fetch'")
         self.paths = [folder / Path(name).name for name in files]
@@ -49,7 +49,7 @@ class WeightsReader:
         """
         path = self._path(name)
         tensor = self._files[path].get_tensor(name).to(device=device, dtype=dtype)
-        if not torch.isfinite(tensor).all():
+        if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
             raise LorapError(f"{path}: {name} holds values that are not finite in {dtype}")
         return tensor
 

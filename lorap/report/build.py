@@ -8,10 +8,15 @@ import pandas as pd
 
 from lorap.files import new_file, write_json
 from lorap.report import catalogue
-from lorap.report.figures import FIGURES, STYLE, write_figure
-from lorap.report.formats import write_table
-from lorap.report.results import read_provenance, read_results
-from lorap.report.tables import TABLES
+from lorap.report.figures import FIGURES
+from lorap.report.formats import exact, write_table
+from lorap.report.main_table import tuned_names
+from lorap.report.page import write_page
+from lorap.report.provenance import read_provenance
+from lorap.report.results import is_main, read_results
+from lorap.report.scores import score_columns
+from lorap.report.style import STYLE, write_figure
+from lorap.report.tables import make_tables
 from lorap.specs import ReportSpec
 
 
@@ -27,12 +32,15 @@ def build_report(spec: ReportSpec, folder: Path) -> str:
     partial = folder / ".report.partial"
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "figures").mkdir(parents=True)
+    tables = make_tables(spec, results, folder)
     for name, title in catalogue.TABLES.items():
-        write_table(TABLES[name](spec, results), partial / name, title, spec.report.digits)
+        write_table(tables[name], partial / name, title, spec.report.digits)
     for name in catalogue.FIGURES:
         with mpl.rc_context(STYLE):
             write_figure(FIGURES[name](spec, results, folder), partial / "figures" / name, spec.report.dpi)
-    write_json(partial / catalogue.PROVENANCE, read_provenance(spec, folder))
+    provenance = read_provenance(spec, folder)
+    write_json(partial / catalogue.PROVENANCE, provenance)
+    write_page(spec, folder, partial, tables, provenance)
     for file in catalogue.report_files():
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         (partial / file).rename(out / file)
@@ -42,13 +50,15 @@ def build_report(spec: ReportSpec, folder: Path) -> str:
 
 
 def _write_metrics(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> None:
-    """What ``dvc metrics`` and ``dvc plots`` show: perplexities by cell, and all of them in one long table."""
-    main = results[(results.method == "dense") | (results.calibration == spec.grid.calibration)]
-    metrics: dict[str, dict[str, float]] = {}
-    for row in main.to_dict("records"):
-        cell = f"{row['model']}/{row['method']}-{row['sparsity']:g}"
-        metrics[cell] = {name: round(row[name], 4) for name in spec.perplexity if pd.notna(row[name])}
+    """What ``dvc metrics`` and ``dvc plots`` show: the measures by cell, and all perplexities in one long table."""
+    names = [*spec.perplexity, *score_columns(spec)]
+    metrics = {
+        row["cell"]: {name: round(row[name], 4) for name in names if pd.notna(row[name])}
+        for row in results.to_dict("records")
+    }
     write_json(folder / catalogue.METRICS, metrics)
-    sweep = main.melt(["model", "method", "sparsity"], list(spec.perplexity), "text", "perplexity").dropna()
+    main = results[is_main(spec, results)].assign(tuned=tuned_names(results))
+    keys = ["cell", "model", "method", "sparsity", "tuned"]
+    sweep = main.melt(keys, list(spec.perplexity), "text", "perplexity").dropna()
     with new_file(folder / catalogue.SWEEP) as partial:
-        sweep.to_csv(partial, index=False, lineterminator="\n", float_format="%.6g")
+        sweep.to_csv(partial, index=False, lineterminator="\n", float_format=exact)

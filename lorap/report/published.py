@@ -1,14 +1,29 @@
 """Published numbers, each with its source; what is not known there is not in any table."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from lorap.report.scores import AVERAGE, SEVEN, TEXTS
+
 FILE = Path(__file__).with_name("published.csv")
-MAIN_TABLE = "LoRAP README main table (LLaMA-7B)"
 STATISTICS = "LLM-Pruner README statistics"
-DENSE_ROW = "LLaMA-7B* (re-evaluated)"
+PAPER_MODEL = "LLaMA-7B"  # its published rows stand beside any grid
+SOURCES = ("lihuang258/LoRAP", "horseee/LLM-Pruner", "CASIA-IVA-Lab/FLAP")  # where they repeat each other, the first
+SAME = {
+    "LLaMA-7B* (re-evaluated)": "dense",
+    "LLaMA-7B (as published by LLaMA authors)": "dense (as published by LLaMA authors)",
+    "LLaMA-7B": "dense",
+    "Vicuna-7B": "dense",
+    "Dense": "dense",
+    "LLM-Pruner (w/ LoRA)": "LLM-Pruner",
+    "LLM-Pruner* (w/ LoRA)": "LLM-Pruner",
+}
 PREFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
+KEYS = ["model", "sparsity", "tuned", "method"]
+VALUES = [*TEXTS, *SEVEN, AVERAGE]
+JOIN = "; "  # between the sources of one row
 
 
 def read_published() -> pd.DataFrame:
@@ -16,11 +31,27 @@ def read_published() -> pd.DataFrame:
     return pd.read_csv(FILE, dtype={"value": str})
 
 
-def published_main() -> pd.DataFrame:
-    """The published main table without tuning: model, method, sparsity, source, and a column for every text."""
+def published_main(models: Sequence[str]) -> pd.DataFrame:
+    """Published perplexities and accuracies of the paper's model and of those named.
+
+    Returns:
+        A row a model, sparsity, tuning, method and repository, with its sources and a column a text and task; rows that
+        only repeat another repository's are left out.
+    """
     rows = read_published()
-    rows = rows[(rows.table == MAIN_TABLE) & (rows.unit == "perplexity") & (rows.tuned == "no")]
-    return _wide(rows.assign(method=rows.method.replace(DENSE_ROW, "dense")))
+    rows = rows[rows.unit.isin(["perplexity", "accuracy"])]
+    rows = rows[rows.model.str.lower().isin([PAPER_MODEL.lower(), *models])]
+    rows = rows.assign(
+        method=rows.method.replace(SAME),
+        tuned=rows.tuned.where(rows.tuned.isin(["no", "yes"]), "yes: " + rows.tuned),
+        value=rows.value.map(number),
+        order=rows.source.str.split("@").str[0].map(SOURCES.index),
+    )
+    keys = ["order", *KEYS]
+    table = rows.groupby([*keys, "task"], sort=False)["value"].first().unstack()
+    sources = rows.groupby(keys, sort=False)["source"].agg(lambda s: JOIN.join(dict.fromkeys(s)))
+    table = table.reindex(columns=VALUES).join(sources).sort_index(level="order", sort_remaining=False).reset_index()
+    return table[_says_something_new(table)].drop(columns="order").reset_index(drop=True)
 
 
 def published_statistics() -> pd.DataFrame:
@@ -28,11 +59,7 @@ def published_statistics() -> pd.DataFrame:
     rows = read_published()
     rows = rows[rows.table == STATISTICS]
     method = rows.method.where(rows.method == "dense", "LLM-Pruner " + rows.method)
-    return _wide(rows.assign(method=method))
-
-
-def _wide(rows: pd.DataFrame) -> pd.DataFrame:
-    rows = rows.assign(value=rows.value.map(number))
+    rows = rows.assign(method=method, value=rows.value.map(number))
     keys = ["model", "sparsity", "method", "source"]
     return rows.pivot_table(index=keys, columns="task", values="value", aggfunc="first").reset_index()
 
@@ -43,3 +70,15 @@ def number(text: str) -> float:
     if text[-1] in PREFIXES:
         return float(text[:-1]) * PREFIXES[text[-1]]
     return float(text)
+
+
+def _says_something_new(table: pd.DataFrame) -> list[bool]:
+    """Whether a row has a value that no earlier row of the same model, sparsity and tuning has."""
+    seen: dict[tuple[str, float, str], list[dict[str, float]]] = {}
+    new = []
+    for row in table.to_dict("records"):
+        earlier = seen.setdefault((row["model"], row["sparsity"], row["tuned"]), [])
+        values = {name: row[name] for name in VALUES if pd.notna(row[name])}
+        new.append(not any(values.items() <= other.items() for other in earlier))
+        earlier.append(values)
+    return new

@@ -1,42 +1,59 @@
 """What a grid's result files say, as one row a cell; a missing file leaves its cells empty."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lorap.files import META
-from lorap.grid import Cell, all_cells
+from lorap.grid import Cell, all_cells, compressed_cells, tuned_cells
+from lorap.report.scores import score_columns, task_scores
 from lorap.specs import ReportSpec
 
-SETTINGS = ["model", "method", "sparsity", "calibration", "attention", "ffn", "allocation", "keep_least"]
+SETTINGS = ["model", "method", "sparsity", "calibration", "tuning", "kept_as"]
+RECIPE = ["attention", "ffn", "allocation", "keep_least"]
+WORDS = ["cell", "model", "method", "calibration", "tuning", "kept_as", "attention", "ffn"]  # the others hold numbers
 COSTS = ["parameters", "macs", "peak_memory_bytes"]
 
 
 def read_results(spec: ReportSpec, folder: Path) -> pd.DataFrame:
-    """One row for every cell of the grid: its settings, a column for every perplexity protocol, and its costs.
+    """One row for every cell of the grid: its path and settings, its perplexities, its accuracies, its costs.
 
     Only cells of the grid are read, so a cell that left the grid leaves the tables too.
     """
     rows = [_row(spec, folder, cell) for cell in all_cells(spec.grid)]
     measured = (key for row in rows for key in row)
-    return pd.DataFrame(rows, columns=list(dict.fromkeys([*SETTINGS, *spec.perplexity, *COSTS, *measured])))
+    known = ["cell", *SETTINGS, *RECIPE, *spec.perplexity, *score_columns(spec), *COSTS]
+    table = pd.DataFrame(rows, columns=list(dict.fromkeys([*known, *measured])))
+    return table.astype({name: "str" if name in WORDS else "float64" for name in table.columns})  # also of no values
 
 
 def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:
-    row: dict[str, Any] = {"model": cell.model, "method": cell.method or "dense", "sparsity": cell.sparsity}
+    row: dict[str, Any] = {"cell": cell.path, "method": "dense"}
+    row |= {name: value for name in SETTINGS if (value := getattr(cell, name)) is not None}
     if cell.method:
-        row |= {"calibration": cell.calibration, **spec.methods[cell.method].model_dump()}
+        row |= spec.methods[cell.method].model_dump()
     place = folder / "evaluate" / cell.path
-    for name, result in (read_optional(place / "perplexity.json") or {}).items():
-        row[name] = result["perplexity"]
-    cost = read_optional(place / "cost.json") or {}
-    row |= {name: cost[name] for name in COSTS if name in cost}
+    perplexities = read_optional(place / "perplexity.json") or {}
+    row |= {name: result["perplexity"] for name, result in perplexities.items() if name in spec.perplexity}
+    if spec.zeroshot:
+        tasks = (read_optional(place / "zeroshot.json") or {"tasks": {}})["tasks"]
+        row |= task_scores({name: tasks[name] for name in spec.zeroshot.tasks if name in tasks})
+    return row | _costs(read_optional(place / "cost.json") or {})
+
+
+def _costs(cost: dict[str, Any]) -> dict[str, Any]:
+    row = {name: cost[name] for name in COSTS if name in cost}
     for timing in cost.get("batches", []):
         row[f"prefill_seconds_{timing['batch']}"] = timing["prefill_seconds"]
         row[f"decode_tokens_per_second_{timing['batch']}"] = timing["decode_tokens_per_second"]
     return row
+
+
+def is_main(spec: ReportSpec, results: pd.DataFrame) -> "pd.Series[bool]":
+    """The dense rows and those of the grid's own calibration."""
+    return (results.method == "dense") | (results.calibration == spec.grid.calibration)
 
 
 def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
@@ -45,8 +62,8 @@ def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
     Only cells of the grid's own calibration count.
     """
     rows = []
-    for cell in all_cells(spec.grid):
-        if cell.method is None or cell.calibration != spec.grid.calibration:
+    for cell in compressed_cells(spec.grid):
+        if cell.calibration != spec.grid.calibration:
             continue
         layers = read_optional(folder / "compress" / cell.path / "layers.json") or []
         for index, layer in enumerate(layers):
@@ -55,20 +72,19 @@ def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "method", "sparsity", "layer", "projection", "error"])
 
 
-def read_provenance(spec: ReportSpec, folder: Path) -> dict[str, Any]:
-    """The meta of every artifact of the grid by its path below the grid's folder, and the protocols by their names."""
-    found = {f"models/{model}": read_optional(folder / "models" / f"{model}.json") for model in spec.grid.models}
-    files = [f"evaluate/{model}/spectra.json" for model in spec.grid.models]
-    protocols: dict[str, Any] = {}
-    for cell in all_cells(spec.grid):
-        files += [f"evaluate/{cell.path}/cost.json", f"evaluate/{cell.path}/perplexity.json"]
-        for name, result in (read_optional(folder / files[-1]) or {}).items():
-            protocols[f"perplexity {name} of {cell.model}"] = result.get("protocol")
-        if cell.method:
-            found[f"compress/{cell.path}"] = read_optional(folder / "compress" / cell.path / META)
-            files.append(f"calibrate/{cell.model}/{cell.calibration}.safetensors")
-    found |= {path: read_optional(folder / f"{path}.{META}") for path in files}
-    return {path: meta for path, meta in {**protocols, **found}.items() if meta is not None}
+def read_tunings(spec: ReportSpec, folder: Path) -> dict[Cell, dict[str, Any]]:
+    """The history of every tuning of the grid that was run, its seconds a step and peak memory among it."""
+    found = {}
+    for cell in tuned_cells(spec.grid):
+        place = folder / "tune" / cell.path
+        if history := read_optional(place / "history.json"):
+            found[cell] = history | (read_optional(place / "timing.json") or {})
+    return found
+
+
+def tuning_of(cell: Cell) -> Cell:
+    """The cell of the tuning that a recovered cell comes from."""
+    return replace(cell, kept_as=None)
 
 
 def read_optional(path: Path) -> Any:

@@ -1,0 +1,189 @@
+"""Zero-shot accuracy in multiple-choice tasks: lm-eval's own prompts and metrics, on a model that is in memory."""
+
+import copy
+import io
+import json
+import logging
+import math
+import random
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lorap.errors import LorapError
+from lorap.evaluate.tasks import data_folder, write_tasks
+from lorap.files import sha256_text
+from lorap.hub import downloading
+from lorap.models.folder import first_line
+from lorap.specs import ZeroshotSpec
+
+METRICS = ("acc", "acc_norm")
+CPU_BATCH = 16
+# What lm-eval raises for a document that has not the form its task expects.
+UNFIT = (ValueError, LookupError, TypeError, AttributeError, SyntaxError)
+
+
+def measure_zeroshot(
+    spec: ZeroshotSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: Path | None, quiet: bool
+) -> dict[str, Any]:
+    """Accuracies of a model in every task, with the protocol that they were measured by.
+
+    Args:
+        spec: The tasks, and how many documents of each are drawn with which seed.
+        model: A causal language model, with an adapter or without.
+        tokenizer: Its tokenizer.
+        data: A folder of TASK/SPLIT.parquet; None means the settings' folder below LORAP_DATA, else the hub.
+        quiet: No progress bars.
+
+    Raises:
+        LorapError: A task is unknown, its documents cannot be had or are unusable, or a likelihood is not finite.
+    """
+    names = list(dict.fromkeys(spec.zeroshot.tasks))
+    tasks: dict[str, dict[str, float | int]] = {}
+    asked: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="lorap-zeroshot-") as place, _hushed(quiet):
+        sources = write_tasks(names, data_folder(spec.zeroshot, data), Path(place))
+        loaded = {name: _load_task(name, Path(place), bool(sources[name])) for name in names}
+        drawn = {name: _draw(spec, name, task) for name, task in loaded.items()}
+        tokenizer = copy.deepcopy(tokenizer)  # lm-eval gives one without a padding token its own
+        for name, task in loaded.items():
+            lm = _wrap(model, tokenizer)  # anew, since it keeps the batch size that it found for the first task
+            answers = _ask(lm, name, task, drawn[name])
+            tasks[name] = _numbers(name, answers)
+            source = sources[name] or {"repo": task.config.dataset_path}
+            asked[name] = source | _asked(name, answers, drawn[name]) | {"batch": lm.batch_sizes.get(0, CPU_BATCH)}
+    return {"tasks": tasks, "protocol": _protocol(spec, model, lm.max_length) | {"tasks": asked}}
+
+
+@contextmanager
+def _hushed(quiet: bool) -> Iterator[None]:
+    """Keeps stdout clean, and away the logs and warnings that lm-eval makes by the dozen; ``quiet`` hides bars too.
+
+    Its progress bars cannot be switched off, but they write to whatever stderr is at the time.
+    """
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    bars = io.StringIO() if quiet else sys.stderr
+    try:
+        with warnings.catch_warnings(), redirect_stderr(bars), redirect_stdout(bars):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _load_task(name: str, folder: Path, local: bool) -> Any:
+    """A task of lm-eval with its documents; the folder's tasks are the only ones that lm-eval sees."""
+    from datasets.exceptions import DatasetsError
+    from jinja2 import TemplateError
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=folder, include_defaults=False)
+    try:
+        with nullcontext() if local else downloading(f"task {name!r}", "documents (--data reads local ones)"):
+            task = manager.load([name])["tasks"][name]
+    except (*UNFIT, DatasetsError, TemplateError) as error:
+        raise LorapError(f"task {name!r}: its documents are not as lm-eval expects ({first_line(error)})") from error
+    task.set_config("num_fewshot", 0)
+    return task
+
+
+def _draw(spec: ZeroshotSpec, name: str, task: Any) -> list[int]:
+    """The rows of the documents that will be asked, each of which must have a right answer.
+
+    In ascending order, because lm-eval asks in the order of the rows, whatever order it is given.
+    """
+    documents = task.eval_docs
+    total = len(documents)
+    rows = sorted(
+        random.Random(f"{spec.seed} {name}").sample(range(total), min(spec.zeroshot.documents or total, total))
+    )
+    for row, document in zip(rows, documents.select(rows), strict=True):
+        if not _has_answer(task, document):  # lm-eval would count it as a wrong answer
+            raise LorapError(
+                f"task {name!r}: row {row} has no right answer among its choices, expected a labelled split"
+            )
+    return rows
+
+
+def _has_answer(task: Any, document: dict[str, Any]) -> bool:
+    from jinja2 import TemplateError
+
+    try:
+        choices = task.doc_to_choice(document)
+        answer = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
+    except (*UNFIT, TemplateError):
+        return False
+    return 0 <= answer < len(choices) if isinstance(answer, int) else answer in choices
+
+
+def _wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The model as lm-eval wants it: as it is and where it is, its longest input from its configuration."""
+    from lm_eval.models.huggingface import HFLM
+
+    batch = "auto" if model.device.type == "cuda" else CPU_BATCH
+    return HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch)
+
+
+def _ask(lm: Any, name: str, task: Any, rows: list[int]) -> dict[str, Any]:
+    """What lm-eval finds for some rows of a task, with its samples.
+
+    By ``evaluate``, since ``simple_evaluate`` also seeds every random generator and looks at the whole machine.
+    """
+    from lm_eval import evaluate
+
+    try:
+        return evaluate(lm=lm, task_dict={"tasks": {name: task}}, samples={name: rows}, cache_requests=False)
+    except IndexError as error:
+        raise LorapError(
+            f"task {name!r}: token ids outside the model's vocabulary of {lm.model.config.vocab_size}; "
+            "the model folder holds another model's tokenizer"
+        ) from error
+
+
+def _numbers(name: str, answers: dict[str, Any]) -> dict[str, float | int]:
+    """The metrics of a task with their standard errors, which a single document has not.
+
+    Raises:
+        LorapError: A log-likelihood is not finite; lm-eval would take an answer for the best nevertheless.
+    """
+    samples, found = answers["samples"][name], answers["results"][name]
+    likelihoods = [value for sample in samples for request in sample["resps"] for value, _ in request]
+    if wrong := [value for value in likelihoods if not math.isfinite(value)]:
+        raise LorapError(f"task {name!r}: a log-likelihood is {wrong[0]}; try --dtype float32")
+    keys = [f"{metric}{what}" for metric in METRICS for what in ("", "_stderr")]
+    values = {key: found.get(f"{key},none") for key in keys}
+    return {key: float(value) for key, value in values.items() if isinstance(value, float)} | {
+        "documents": len(samples)
+    }
+
+
+def _asked(name: str, answers: dict[str, Any], rows: list[int]) -> dict[str, Any]:
+    """What was asked of a task: which rows of how many, and in which words."""
+    words = [[sample["arguments"], sample["target"]] for sample in answers["samples"][name]]
+    return {
+        "version": answers["versions"][name],
+        "rows": answers["n-samples"][name]["original"],
+        "drawn_sha256": sha256_text(json.dumps(rows)),
+        "prompts_sha256": sha256_text(json.dumps(words)),
+    }
+
+
+def _protocol(spec: ZeroshotSpec, model: PreTrainedModel, max_length: int) -> dict[str, Any]:
+    """What holds for every task."""
+    return {
+        "documents": spec.zeroshot.documents or "all",
+        "seed": spec.seed,
+        "num_fewshot": 0,
+        "chat_template": "none",
+        "max_length": max_length,
+        "lm_eval": version("lm_eval"),
+        "dtype": str(model.dtype).removeprefix("torch."),
+    }

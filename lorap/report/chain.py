@@ -1,0 +1,82 @@
+"""The steps of a grid and how far each has come: what the page draws, and what it warns of."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorap.files import META
+from lorap.grid import (
+    ADAPTER,
+    Cell,
+    all_cells,
+    calibrations,
+    compressed_cells,
+    recovered_cells,
+    tuned_cells,
+    wants_zeroshot,
+)
+from lorap.report import catalogue
+from lorap.report.results import read_optional
+from lorap.specs import ReportSpec
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the workflow: what it makes of which steps' results, and what of it is there."""
+
+    name: str
+    makes: str
+    needs: tuple[str, ...]
+    wanted: int
+    missing: list[str]
+
+
+def chain(spec: ReportSpec, folder: Path) -> list[Step]:
+    """The steps that the grid has, in the order of the rules; one that makes nothing is left out."""
+    grid = spec.grid
+    measured = {f"evaluate/{cell.path}": not lacks(spec, folder, cell) for cell in all_cells(grid)}
+    spectra = _present(folder, [f"evaluate/{model}/spectra.json" for model in grid.models])
+    factored = [f"redecompose/{cell.path}" for cell in recovered_cells(grid) if cell.kept_as != ADAPTER]
+    made = _present(folder, [f"models/{model}.json" for model in grid.models])
+    windows = _present(folder, [f"calibrate/{model}/{name}.safetensors" for model, name in calibrations(grid)])
+    compressed = _present(folder, [f"compress/{cell.path}/{META}" for cell in compressed_cells(grid)])
+    tuned = _present(folder, [f"tune/{cell.path}/{META}" for cell in tuned_cells(grid)])
+    again = _present(folder, [f"{path}/{META}" for path in factored])
+    steps = [
+        _step("models", "base models", (), made),
+        _step("calibrate", "windows of tokens", ("models",), windows),
+        _step("compress", "factors, channels", ("models", "calibrate"), compressed),
+        _step("tune", "adapters", ("compress",), tuned),
+        _step("redecompose", "factors again", ("compress", "tune"), again),
+        _step("evaluate", "measurements", ("models", "compress", "tune", "redecompose"), measured | spectra),
+        Step("report", "tables, figures", ("compress", "evaluate"), len(catalogue.TABLES) + len(catalogue.FIGURES), []),
+    ]
+    return [step for step in steps if step.wanted]
+
+
+def lacks(spec: ReportSpec, folder: Path, cell: Cell) -> list[str]:
+    """The measurements that a cell should have and has not."""
+    place = folder / "evaluate" / cell.path
+    return [*_lacks(spec, place), *(["zero-shot"] if _lacks_tasks(spec, place, cell) else [])]
+
+
+def _lacks(spec: ReportSpec, place: Path) -> Iterator[str]:
+    perplexities = read_optional(place / "perplexity.json") or {}
+    yield from (f"perplexity {name}" for name in spec.perplexity if name not in perplexities)
+    if not (place / "cost.json").is_file():
+        yield "cost"
+
+
+def _lacks_tasks(spec: ReportSpec, place: Path, cell: Cell) -> bool:
+    if spec.zeroshot is None or not wants_zeroshot(spec.grid, cell):
+        return False
+    tasks = (read_optional(place / "zeroshot.json") or {"tasks": {}})["tasks"]
+    return not set(spec.zeroshot.tasks) <= set(tasks)
+
+
+def _present(folder: Path, files: list[str]) -> dict[str, bool]:
+    return {file: (folder / file).is_file() for file in files}
+
+
+def _step(name: str, makes: str, needs: tuple[str, ...], there: dict[str, bool]) -> Step:
+    return Step(name, makes, needs, len(there), [file for file, is_there in there.items() if not is_there])

@@ -1,0 +1,37 @@
+"""What a reader of a report should know first: what is missing, and what is far from the published number."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from lorap.grid import all_cells
+from lorap.report.chain import Step, lacks
+from lorap.report.main_table import DIFFERENCE
+from lorap.report.scores import TEXTS
+from lorap.report.table import CELL, Table
+from lorap.specs import ReportSpec
+
+RELATIVE = 0.05  # of a perplexity: a few times the spread over calibration seeds
+POINTS = 2.0  # of an accuracy in percent: about two standard errors of the smallest of the seven tasks
+TOLERANCE = f"more than {RELATIVE:.0%} of a perplexity or {POINTS:g} points of an accuracy"
+
+
+def warnings(spec: ReportSpec, folder: Path, steps: list[Step], main: Table) -> list[str]:
+    """A line for every cell that is not fully measured, artifact that is not there, and number far from published."""
+    unmeasured = [(cell.path, lacks(spec, folder, cell)) for cell in all_cells(spec.grid)]
+    lines = [f"{path}: not measured: {', '.join(parts)}" for path, parts in unmeasured if parts]
+    cells = {f"evaluate/{path}" for path, _ in unmeasured}
+    lines += [f"{file}: not made" for step in steps for file in step.missing if file not in cells]
+    return [*lines, *_far(main)]
+
+
+def _far(main: Table) -> Iterator[str]:
+    ending = DIFFERENCE.format("")
+    for row in main.frame.to_dict("records"):
+        for column in (name for name in main.columns if name.endswith(ending) and pd.notna(row[name])):
+            name, difference = column.removesuffix(ending), row[column]
+            published = row[name] - difference
+            limit = RELATIVE * published if name in TEXTS else POINTS
+            if abs(difference) > limit:
+                yield f"{row[CELL]}: {name} is {row[name]:,.2f}, published is {published:,.2f} ({difference:+,.2f})"

@@ -1,0 +1,121 @@
+"""Where every number comes from: the metas of a grid's artifacts, and what they say of a cell in words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lorap.files import META
+from lorap.grid import ADAPTER, Cell, all_cells, compressed_cells, recovered_cells, tuned_cells
+from lorap.report.costs import COST, TUNING
+from lorap.report.results import read_optional, tuning_of
+from lorap.specs import ReportSpec
+
+MEASURES = {"perplexity": "perplexity.json", "zero-shot": "zeroshot.json", COST: "cost.json"}  # by their first word
+Fact = tuple[str, str]
+
+
+def read_provenance(spec: ReportSpec, folder: Path) -> dict[str, Any]:
+    """The meta of every artifact of the grid by its path below the grid's folder, measurements with their protocol."""
+    grid = spec.grid
+    found: dict[str, Any] = {f"models/{m}": read_optional(folder / "models" / f"{m}.json") for m in grid.models}
+    for path in _folders(spec):
+        found[path] = read_optional(folder / path / META)
+    for path in _files(spec):
+        found[path] = read_optional(folder / f"{path}.{META}")
+        content = read_optional(folder / path) if path.endswith(".json") else None
+        if protocol := _protocol(content):
+            found[path] = (found[path] or {}) | {"protocol": protocol}
+    return {path: meta for path, meta in found.items() if meta is not None}
+
+
+def cell_facts(spec: ReportSpec, provenance: Mapping[str, Any], cell: Cell) -> list[Fact]:
+    """What a cell is and what it was made of: model, method, calibration, tuning."""
+    facts = [("model", _origin(cell.model, provenance.get(f"models/{cell.model}", {})))]
+    if cell.method is None:
+        return facts
+    method = _listed(spec.methods[cell.method].model_dump())
+    facts.append(("method", f"{cell.method}, sparsity {cell.sparsity:g}: {method}"))
+    calibration = provenance.get(f"calibrate/{cell.model}/{cell.calibration}.safetensors", {})
+    chosen = spec.calibrate[str(cell.calibration)]
+    seed = calibration.get("spec", {}).get("seed", chosen.seed)
+    windows = f"{cell.calibration}: {chosen.nsamples} windows of {chosen.seqlen} tokens, seed {seed}"
+    facts.append(("calibration", _origin(windows, calibration)))
+    compressed = replace(cell, tuning=None, kept_as=None)
+    facts += _run("compressed", provenance.get(f"compress/{compressed.path}"))
+    if cell.tuning:
+        tuned = provenance.get(f"tune/{tuning_of(cell).path}", {})
+        settings = spec.tune[cell.tuning].model_dump() | {"seed": tuned.get("spec", {}).get("seed")}
+        kept = f", kept as {cell.kept_as}" if cell.kept_as else ""
+        facts.append(("tuning", _origin(f"{cell.tuning}{kept}: {_listed(settings)}", tuned)))
+        facts += _run("tuned", tuned)
+        facts += _run("factored again", provenance.get(f"redecompose/{cell.path}"))
+    return facts
+
+
+def measure_facts(provenance: Mapping[str, Any], cell: Cell, measure: str) -> list[Fact]:
+    """By which protocol, software and machine a cell was measured."""
+    if measure == TUNING:
+        return [("measured", "while tuning"), *_software(provenance.get(f"tune/{cell.path}", {}))]
+    kind, _, name = measure.partition(" ")
+    meta = provenance.get(f"evaluate/{cell.path}/{MEASURES[kind]}", {})
+    protocol = _part(meta.get("protocol", {}), kind, name)
+    return [("protocol", f"{measure}: {_listed(protocol)}"), *_run("measured", meta), *_software(meta)]
+
+
+def _folders(spec: ReportSpec) -> Iterator[str]:
+    """The artifacts that are folders."""
+    yield from (f"compress/{cell.path}" for cell in compressed_cells(spec.grid))
+    yield from (f"tune/{cell.path}" for cell in tuned_cells(spec.grid))
+    yield from (f"redecompose/{cell.path}" for cell in recovered_cells(spec.grid) if cell.kept_as != ADAPTER)
+
+
+def _files(spec: ReportSpec) -> Iterator[str]:
+    """The artifacts that are files, with their meta beside them."""
+    grid = spec.grid
+    yield from (f"calibrate/{model}/{name}.safetensors" for model in grid.models for name in spec.calibrate)
+    yield from (f"evaluate/{model}/spectra.json" for model in grid.models)
+    for cell in all_cells(grid):
+        yield from (f"evaluate/{cell.path}/{file}" for file in MEASURES.values())
+
+
+def _protocol(content: Any) -> Any:
+    """The protocol in a file of measurements; perplexities have one each."""
+    if not isinstance(content, dict):
+        return None
+    return content.get("protocol") or {
+        name: part["protocol"] for name, part in content.items() if isinstance(part, dict) and "protocol" in part
+    }
+
+
+def _part(protocol: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
+    """What of a file's protocols concerns one perplexity or task."""
+    if kind == "perplexity":
+        return protocol.get(name, {})
+    tasks = protocol.get("tasks", {})
+    return {key: value for key, value in protocol.items() if key != "tasks"} | tasks.get(name, {})
+
+
+def _origin(what: str, meta: Mapping[str, Any]) -> str:
+    origin = _listed(meta.get("origin", {}))
+    return f"{what} ({origin})" if origin else what
+
+
+def _run(what: str, meta: Mapping[str, Any] | None) -> list[Fact]:
+    if not meta or "git_commit" not in meta:
+        return []
+    return [(what, f"at commit {meta['git_commit']}, on {meta['device']}, in {meta['wall_seconds']:,.1f} s")]
+
+
+def _software(meta: Mapping[str, Any]) -> list[Fact]:
+    versions = _listed(meta.get("versions", {}))
+    return [("versions", versions)] if versions else []
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_words(value)}" for name, value in settings.items() if value is not None)
+
+
+def _words(value: Any) -> str:
+    """A value of a protocol; white space in it is written as a programmer would."""
+    return repr(value) if isinstance(value, str) and (not value or value != value.strip()) else str(value)

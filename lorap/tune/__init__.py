@@ -1,0 +1,1 @@
+"""LoRA recovery of a compressed model."""

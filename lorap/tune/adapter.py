@@ -1,0 +1,173 @@
+"""Adapters: LoRA beside the projections of a model, dense or factored, and the folder that they are kept in."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import Linear as LoraLinear
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from lorap.errors import LorapError
+from lorap.files import read_json, write_json
+from lorap.models.adapter import PROJECTIONS, decoder_layers, projection
+from lorap.models.folder import UNUSABLE, first_line, load_model
+from lorap.models.modeling_lorap import LowRankLinear
+from lorap.models.weights import WeightsReader
+from lorap.provenance import artifact_id, meta_path, read_meta
+from lorap.schema import Form, Tune
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model.model.layers.{}.{}.{}.lora_{}.weight"
+# What an adapter may not ask for, and the value that leaves it out: each would change what is joined to the factors.
+PLAIN: dict[str, Any] = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False,
+                         "lora_bias": False, "modules_to_save": None, "rank_pattern": {}, "alpha_pattern": {},
+                         "auto_mapping": None, "layer_replication": None, "trainable_token_indices": None,
+                         "target_parameters": None}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Pairs of thin matrices by layer and projection: W becomes W + scaling * B A."""
+
+    rank: int
+    scaling: float
+    pairs: dict[tuple[int, str], tuple[Tensor, Tensor]]  # (B, A): (out, r) and (r, in)
+
+
+def attach(model: PreTrainedModel, tune: Tune) -> PeftModel:
+    """A fresh adapter on all seven projections; where one is factored it stands beside the factors."""
+    config = LoraConfig(
+        r=tune.rank,
+        lora_alpha=tune.alpha,
+        lora_dropout=tune.dropout,
+        target_modules=list(PROJECTIONS),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    with _peft_unalarmed():
+        return get_peft_model(model, _knows_factors(config))
+
+
+def save_adapter(tuned: PeftModel, base: Path, out: Path) -> None:
+    """Writes an adapter in peft's form into the folder ``out``, the same bytes for the same matrices."""
+    tuned.peft_config["default"].base_model_name_or_path = str(base)
+    tuned.save_pretrained(str(out), save_embedding_layers=False)
+    (out / "README.md").unlink(missing_ok=True)  # an empty model card
+    raw = read_json(out / CONFIG)
+    raw["target_modules"] = sorted(raw["target_modules"])
+    write_json(out / CONFIG, raw)
+
+
+def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """A model with the adapter of a folder beside its projections, ready to be evaluated.
+
+    Raises:
+        LorapError: The folder holds no plain LoRA adapter, or one that does not fit the model.
+    """
+    read_adapter(folder, model)
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+        with _peft_unalarmed():
+            tuned = PeftModel.from_pretrained(model, str(folder), config=_knows_factors(config))
+    except UNUSABLE as error:
+        raise LorapError(f"{folder}: adapter cannot be loaded ({first_line(error)})") from error
+    return tuned.eval()
+
+
+class LoraFactors(LoraLinear):
+    """peft's layer for dense linears also stands beside factors; it must only be told their size."""
+
+    def _get_in_out_features(self, module: nn.Module) -> tuple[int, int]:
+        factors = cast("LowRankLinear", module)
+        return factors.in_features, factors.out_features
+
+
+def _knows_factors(config: LoraConfig) -> LoraConfig:
+    """peft forgets its custom layers with every saving, so they are registered on every loading."""
+    config._register_custom_module({LowRankLinear: LoraFactors})
+    return config
+
+
+@contextmanager
+def _peft_unalarmed() -> Iterator[None]:
+    """Without peft's warnings of names that transformers will change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def read_adapter(folder: Path, model: PreTrainedModel) -> Adapter:
+    """The matrices of an adapter, which fit the model; ``model`` may be a skeleton.
+
+    Raises:
+        LorapError: No such adapter, not plain LoRA, unknown target modules, or shapes of another model.
+    """
+    raw = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else None
+    if not isinstance(raw, dict) or not (folder / WEIGHTS).is_file():
+        raise LorapError(f"{folder}: no adapter there, expected {CONFIG} and {WEIGHTS}; see 'lorap tune'")
+    rank, scaling = _plain_lora(folder / CONFIG, raw)
+    weights = WeightsReader(folder, WEIGHTS)
+    pairs: dict[tuple[int, str], list[str]] = {}
+    expected: dict[str, Tensor] = {}
+    for index, layer in enumerate(decoder_layers(model)):
+        for name in raw["target_modules"]:
+            owner = "self_attn" if hasattr(layer.self_attn, name) else "mlp"
+            keys = [PREFIX.format(index, owner, name, side) for side in "BA"]
+            module = projection(layer, name)
+            shapes = ((module.out_features, rank), (rank, module.in_features))
+            expected |= {key: torch.empty(shape, device="meta") for key, shape in zip(keys, shapes, strict=True)}
+            pairs[index, name] = keys
+    weights.require(expected, ())
+    loaded = {key: weights.load(key, torch.float32) for key in expected}
+    return Adapter(rank, scaling, {place: (loaded[b], loaded[a]) for place, (b, a) in pairs.items()})
+
+
+def _plain_lora(file: Path, raw: dict[str, Any]) -> tuple[int, float]:
+    """Rank and scaling of an adapter's configuration."""
+    if raw.get("peft_type") != "LORA":
+        raise LorapError(f"{file}: peft_type is {raw.get('peft_type')!r}, expected 'LORA'")
+    for key, plain in PLAIN.items():
+        if (found := raw.get(key)) and found != plain:
+            raise LorapError(f"{file}: {key} is {found!r}, expected plain LoRA ({plain!r})")
+    targets = raw.get("target_modules")
+    if not isinstance(targets, list) or not targets or set(targets) - set(PROJECTIONS):
+        raise LorapError(f"{file}: target_modules {targets!r}, expected names from {', '.join(PROJECTIONS)}")
+    rank, alpha = raw.get("r"), raw.get("lora_alpha")
+    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
+        raise LorapError(f"{file}: r {rank!r} and lora_alpha {alpha!r}, expected a rank of at least 1 and a number")
+    return rank, alpha / rank
+
+
+def require_base(adapter: Path, model: Path) -> None:
+    """Compares the base model that the adapter was tuned on with a model folder; one without a record is let through.
+
+    Raises:
+        LorapError: It was another model.
+    """
+    if not meta_path(adapter).is_file():
+        return
+    tuned_on = read_meta(adapter)["inputs"].get("model")
+    if tuned_on != artifact_id(model):
+        raise LorapError(f"{adapter}: was tuned on another model than {model} (hashes differ); run 'lorap tune' again")
+
+
+def load_tuned(
+    folder: Path, adapter: Path | None, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> PreTrainedModel:
+    """A model ready to be evaluated, with an adapter where one is given, in the form that the adapter was tuned on.
+
+    Raises:
+        LorapError: One of the two cannot be read, or they do not belong together.
+    """
+    if adapter is None:
+        return load_model(folder, dtype, device)
+    require_base(adapter, folder)
+    form: Form = read_meta(adapter)["spec"]["tune"]["form"] if meta_path(adapter).is_file() else "factored"
+    model = load_model(folder, dtype, device, form)
+    return load_adapter(model, adapter)  # it answers like the model that it wraps

@@ -1,0 +1,165 @@
+"""LoRA tuning with the Trainer of transformers: seeded, resumable, on one device or several (``lorap tune``)."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.utils import logging
+
+from lorap.data.corpora import corpus_file
+from lorap.data.instructions import tuning_rows
+from lorap.errors import LorapError
+from lorap.files import TIMING, read_json, write_json
+from lorap.models.folder import DTYPES, load_model, load_tokenizer
+from lorap.specs import TuneSpec
+from lorap.tune.adapter import attach, save_adapter
+from lorap.tune.watch import Watch, history_of
+
+if TYPE_CHECKING:
+    import datasets
+
+HISTORY = "history.json"
+SETTINGS = "spec.json"  # of the checkpoints of a run that has not ended
+STATE = "trainer_state.json"  # what the Trainer writes last into a checkpoint
+
+
+def train(
+    spec: TuneSpec, folder: Path, data: Path | None, checkpoints: Path, out: Path | None, device: str, quiet: bool
+) -> None:
+    """Tunes a model and writes adapter, history and timing; goes on from the checkpoints of a run that was cut short.
+
+    Args:
+        spec: The settings.
+        folder: The compressed model (or any that lorap can read).
+        data: The file to tune on, where the spec names no source.
+        checkpoints: A private folder; what it holds is read only if it comes from the same settings and model.
+        out: The empty folder to fill; None in all but the first process of several.
+        device: ``cpu`` or ``cuda``.
+        quiet: No progress bar.
+
+    Raises:
+        LorapError: Model or data cannot be used, the settings contradict each other, or the loss diverges.
+    """
+    model, tokenizer = load_model(folder, DTYPES.get(spec.tune.dtype), form=spec.tune.form), load_tokenizer(folder)
+    rows, held_out, left_out = tuning_rows(spec, tokenizer, data)
+    arguments = training_arguments(spec, checkpoints, model.dtype, device, quiet)
+    logging.set_verbosity_error()
+    set_seed(spec.seed)
+    tuned = attach(model, spec.tune)
+    watch = Watch()
+    trainer = Trainer(
+        model=tuned,
+        args=arguments,
+        train_dataset=rows,
+        eval_dataset=held_out,
+        data_collator=_collator(tokenizer),
+        callbacks=[watch],
+    )
+    trainer.remove_callback(PrinterCallback)  # prints every loss, on standard output
+    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    trainer.evaluate()
+    if out is None:
+        return
+    save_adapter(tuned, folder, out)
+    counts = {"tuned_on": len(rows), "held_out": len(held_out), "left_out": left_out, "tokens": _tokens(rows)}
+    write_json(out / HISTORY, {"rows": counts, "log": history_of(trainer.state.log_history)})
+    write_json(out / TIMING, watch.timing())
+
+
+def data_origin(spec: TuneSpec) -> dict[str, str]:
+    """Where the rows come from: file, hash, and the hub's repository and commit if it is one's."""
+    return {} if spec.source is None else corpus_file(spec.source, "tuning")
+
+
+def training_arguments(
+    spec: TuneSpec, checkpoints: Path, dtype: torch.dtype, device: str, quiet: bool
+) -> TrainingArguments:
+    """The Trainer's settings; several processes share a batch."""
+    tune = spec.tune
+    if dtype is torch.float16 and device == "cpu":
+        raise LorapError("dtype: float16 tuning needs a GPU; choose bfloat16 or float32")
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        use_cpu=device == "cpu",
+        bf16=dtype is torch.bfloat16,
+        fp16=dtype is torch.float16,
+        per_device_train_batch_size=tune.micro_batch,
+        per_device_eval_batch_size=tune.micro_batch,
+        learning_rate=tune.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=tune.warmup_steps,
+        num_train_epochs=tune.epochs,
+        max_steps=tune.max_steps or -1,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps",
+        eval_steps=tune.evaluate_every,
+        eval_on_start=True,
+        save_steps=tune.evaluate_every,
+        save_total_limit=1,
+        activation_checkpointing=tune.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        seed=spec.seed,
+        report_to=[],
+        disable_tqdm=quiet,
+        label_names=["labels"],
+        ddp_find_unused_parameters=False,
+    )
+    together = tune.micro_batch * arguments.world_size
+    if tune.batch % together:
+        raise LorapError(f"batch: {tune.batch} is no multiple of micro_batch x processes, {together}; change one")
+    arguments.gradient_accumulation_steps = tune.batch // together
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are torchrun's business, not DataParallel's
+    return arguments
+
+
+def prepare_checkpoints(checkpoints: Path, spec: TuneSpec, inputs: dict[str, str]) -> bool:
+    """Makes the folder for checkpoints, without what another run left there; returns whether there was such a thing.
+
+    Args:
+        checkpoints: The private folder.
+        spec: The settings of this run.
+        inputs: Ids of the model and the data.
+    """
+    made_from = {"spec": json.loads(spec.canonical()), "inputs": inputs}
+    file = checkpoints / SETTINGS
+    stale = checkpoints.exists() and (not file.is_file() or read_json(file) != made_from)
+    if stale:
+        shutil.rmtree(checkpoints)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    write_json(file, made_from)
+    return stale
+
+
+def last_checkpoint(checkpoints: Path) -> str | None:
+    """The newest checkpoint that was written to its end."""
+    whole = [folder for folder in checkpoints.glob("checkpoint-*") if _is_whole(folder)]
+    return str(max(whole, key=lambda folder: int(folder.name.split("-")[1]))) if whole else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        return math.isfinite(json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["global_step"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+def _collator(tokenizer: PreTrainedTokenizerBase) -> DataCollatorForSeq2Seq:
+    if tokenizer.pad_token is None:  # padding has neither attention nor loss, so any token will do
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    return DataCollatorForSeq2Seq(tokenizer, padding=True, pad_to_multiple_of=8, return_tensors="pt")
+
+
+def _tokens(rows: "datasets.Dataset") -> int:
+    return sum(len(ids) for ids in rows["input_ids"])

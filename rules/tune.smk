@@ -1,0 +1,18 @@
+# A job with several GPUs: `accelerate launch -m lorap tune ...` by hand, or one process of this rule a GPU.
+rule tune:
+    input:
+        [f"results/{CELL}/{file}" for file in MODEL_FILES],
+    output:
+        [f"results/{TUNED}/{file}" for file in ADAPTER_FILES],
+    params:
+        spec=lambda w: plan.tune_spec(PARAMS, w.tuning).canonical(),
+        out=lambda w: f"results/{TUNED}".format(**w),
+    threads: ALL
+    resources:
+        gpu=GPU,
+    log:
+        f"logs/{TUNED}.log",
+    benchmark:
+        f"logs/{TUNED}.tsv"
+    shell:
+        "lorap tune --spec {params.spec:q} --model $(dirname {input[0]}) --out {params.out} > {log} 2>&1"

@@ -1,0 +1,200 @@
+"""The page of a report, in a real browser: it needs no network, sorts, and tells where each number comes from."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lorap.grid import Cell, all_cells
+from lorap.report import catalogue
+from lorap.report.build import build_report
+from lorap.specs import ReportSpec
+from tests.results_folder import COMMIT, MODEL, fill, perplexity, small_spec
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MISSING = Cell(MODEL, "bookcorpus-128x128", "svd", 0.5)
+LORAP = Cell(MODEL, "bookcorpus-128x128", "lorap", 0.2)
+
+
+@pytest.fixture(scope="module")
+def spec() -> ReportSpec:
+    return small_spec()
+
+
+@pytest.fixture(scope="module")
+def file(spec: ReportSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a grid in which one cell was not measured and one tuning not made."""
+    folder = fill(spec, tmp_path_factory.mktemp("results"))
+    shutil.rmtree(folder / "evaluate" / MISSING.path)
+    (folder / "tune" / LORAP.path / "alpaca/meta.json").unlink()
+    build_report(spec, folder)
+    return folder / "report" / catalogue.PAGE
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright, pip install playwright")
+    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"no browser, one of {', '.join(BROWSERS)}")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any, file: Path) -> Iterator[Any]:
+    """The page, open; it must have asked for nothing but itself and have logged nothing."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked, logged = [], []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("console", lambda message: logged.append(message.text))
+    opened.on("pageerror", lambda error: logged.append(str(error)))
+    opened.goto(file.as_uri())
+    opened.wait_for_selector("html[data-ready]", timeout=30_000)
+    yield opened
+    assert [url for url in asked if not url.startswith(("blob:", "data:"))] == [file.as_uri()]
+    assert logged == []
+    opened.close()
+
+
+def column(page: Any, table: str, name: str) -> list[str]:
+    """The texts of a column, from top to bottom."""
+    place = page.locator(f"#table-{table} thead th").all_inner_texts().index(name)
+    return page.locator(f"#table-{table} tbody tr td:nth-child({place + 1})").all_inner_texts()
+
+
+def sort(page: Any, table: str, name: str) -> list[float | None]:
+    page.locator(f"#table-{table} thead th").filter(has_text=re.compile(f"^{name}$")).click()
+    return [float(text.replace(",", "")) if text else None for text in column(page, table, name)]
+
+
+def number(page: Any, cell: Cell, text: float) -> Any:
+    """The button of a number in the main table."""
+    row = page.locator("#table-main tbody tr").filter(has_text=re.compile(rf"\b{MODEL}\b.*{cell.method}"))
+    return row.get_by_role("button", name=f"{text:,.2f}", exact=True)
+
+
+def test_a_click_on_a_header_sorts_by_number_with_the_unknown_last(page: Any) -> None:
+    upwards = sort(page, "main", "wikitext2")
+    known = [value for value in upwards if value is not None]
+    assert upwards == sorted(known) + [None] * (len(upwards) - len(known))
+    assert None in upwards
+    assert max(known) > 99, "as texts, 100 would come before 12"
+    assert page.locator("#table-main th[aria-sort=ascending]").inner_text() == "wikitext2"
+    downwards = sort(page, "main", "wikitext2")
+    assert downwards == sorted(known, reverse=True) + [None] * (len(upwards) - len(known))
+
+
+def test_a_header_sorts_by_the_keyboard(page: Any) -> None:
+    page.locator("#table-cost thead th").filter(has_text=re.compile("^macs$")).locator("[tabindex='0']").focus()
+    page.keyboard.press("Enter")
+    found = [int(text.replace(",", "")) for text in column(page, "cost", "macs") if text]
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize("how", ["hover", "click", "focus"])
+def test_a_number_tells_model_data_protocol_seed_versions_commit_device_and_time(
+    page: Any, spec: ReportSpec, how: str
+) -> None:
+    getattr(number(page, LORAP, perplexity(spec, LORAP, "wikitext2")), how)()
+    text = page.locator("#origin").inner_text()
+    said = ["huggyllama/llama-7b, revision 4782ad2", "text_sha256 7e57", "perplexity wikitext2: corpus wikitext2"]
+    said += ["seed 7", "python 3.11.7", "torch 2.13.0", COMMIT, "x86_64", "12.3 s", "attention awsvd"]
+    assert [part for part in said if part not in text] == []
+    page.keyboard.press("Escape")
+    assert not page.locator("#origin").is_visible()
+
+
+def test_a_click_keeps_the_origin_open_until_the_next(page: Any, spec: ReportSpec) -> None:
+    number(page, LORAP, perplexity(spec, LORAP, "wikitext2")).click()
+    page.mouse.move(5, 5)
+    assert page.locator("#origin").is_visible()
+    page.locator("h1").click()
+    assert not page.locator("#origin").is_visible()
+
+
+def test_a_task_names_its_data_and_a_published_number_its_source(page: Any) -> None:
+    page.locator("#table-main tbody tr").filter(has_text="svd").first.locator("button").last.hover()
+    assert "zero-shot pydoc: num_fewshot 0, dataset set of pydoc" in page.locator("#origin").inner_text()
+    page.locator("#table-main tbody").get_by_role("button", name="15.69", exact=True).hover()
+    assert "lihuang258/LoRAP@4e34b7f figures/eval_result.png" in page.locator("#origin").inner_text()
+
+
+def test_warnings_name_what_is_missing_and_what_is_far_from_published(page: Any, spec: ReportSpec) -> None:
+    lines = page.locator("#warnings li").all_inner_texts()
+    unmeasured = ", ".join([*(f"perplexity {name}" for name in spec.perplexity), "cost", "zero-shot"])
+    assert f"{MISSING.path}: not measured: {unmeasured}" in lines
+    assert f"tune/{LORAP.path}/alpaca/meta.json: not made" in lines
+    value = perplexity(spec, LORAP, "wikitext2")
+    assert f"{LORAP.path}: wikitext2 is {value:.2f}, published is 15.69 ({value - 15.69:+.2f})" in lines
+    assert page.locator("#warnings").bounding_box()["y"] < page.locator("table").first.bounding_box()["y"]
+
+
+def test_the_chain_counts_what_is_done_and_what_is_missing(page: Any, spec: ReportSpec) -> None:
+    steps = page.locator("#chain .step").all_inner_texts()
+    steps = [" ".join(text.split()) for text in page.locator("#chain .step").all_text_contents()]
+    cells = len(all_cells(spec.grid)) + 1  # and the spectra
+    assert steps[0] == "models base models 1 of 1"
+    assert steps[3] == "tune adapters 2 of 3, 1 missing"
+    assert steps[5] == f"evaluate measurements {cells - 1} of {cells}, 1 missing"
+    assert page.locator("#chain .step.missing").count() == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_narrow_screen_tables_scroll_in_their_own_box(browser: Any, file: Path, scheme: str) -> None:
+    narrow = browser.new_page(viewport={"width": 360, "height": 700}, color_scheme=scheme)
+    narrow.goto(file.as_uri())
+    narrow.wait_for_selector("html[data-ready]")
+    assert narrow.evaluate("document.documentElement.scrollWidth") == 360
+    ground = narrow.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    narrow.close()
+
+
+def test_without_scripts_all_is_there_to_read(browser: Any, file: Path) -> None:
+    plain = browser.new_context(java_script_enabled=False).new_page()
+    plain.goto(file.as_uri())
+    assert plain.locator("section[id^=table-]").count() == len(catalogue.TABLES)
+    assert plain.locator("#table-main tbody tr").count() > 20
+    assert plain.locator("figure img").count() == len(catalogue.FIGURES)
+    plain.context.close()
+
+
+class Links(HTMLParser):
+    """Collects what a page would load, and what it links to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.linked: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "a":
+            self.linked.append(str(found.get("href")))
+        else:
+            self.loaded += [str(found[name]) for name in ("src", "href", "srcset", "data") if name in found]
+
+
+def test_the_page_loads_nothing_and_links_only_to_files_of_the_report(file: Path) -> None:
+    links = Links()
+    links.feed(file.read_text())
+    assert all(address.startswith("data:") for address in links.loaded)
+    local = [address for address in links.linked if not address.startswith("#")]
+    assert set(local) <= set(catalogue.report_files())
+    anchors = {address[1:] for address in links.linked if address.startswith("#")}
+    assert anchors <= set(re.findall(r' id="([^"]+)"', file.read_text()))
+
+
+def test_there_is_no_warning_where_all_is_measured_and_near(tmp_path: Path) -> None:
+    spec = small_spec(models=["llama-2-7b"])  # of which nothing is published
+    build_report(spec, fill(spec, tmp_path))
+    text = (tmp_path / "report" / catalogue.PAGE).read_text()
+    assert "None: every cell of the grid is measured" in text
+    assert "5% of a perplexity or 2 points of an accuracy" in text
