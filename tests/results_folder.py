@@ -114,7 +114,8 @@ def fill_cell(spec: ReportSpec, folder: Path, cell: Cell) -> None:
 
 META: Mapping[str, Any] = {
     "spec": {}, "inputs": {}, "origin": {}, "id": "1d", "sha256": "5a",
-    "versions": {"python": "3.11.7", "torch": "2.13.0"}, "git_commit": COMMIT, "device": "x86_64", "wall_seconds": 12.345,
+    "versions": {"python": "3.11.7", "torch": "2.13.0"}, "git_commit": COMMIT,
+    "device": "x86_64", "wall_seconds": 12.345,
 }  # fmt: skip
 
 

@@ -70,6 +70,11 @@ def test_a_figure_does_not_recompress_a_model(package: Path) -> None:
     assert changed(package, "report/figures.py", lambda text: text + "\nCOLOURS = 3\n") == {"lorap.report.build"}
 
 
+def test_a_template_is_part_of_the_step_that_fills_it(package: Path) -> None:
+    for file in ("report/page.html.j2", "report/page.css.j2", "report/published.csv"):
+        assert changed(package, file, lambda text: text + "\n") == {"lorap.report.build"}
+
+
 def test_the_command_line_is_no_part_of_any_step(package: Path) -> None:
     for file in ("cli/table.py", "cli/commands.py", "__main__.py"):
         assert changed(package, file, lambda text: text + "\nNEW = 1\n") == set()

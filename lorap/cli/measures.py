@@ -59,12 +59,12 @@ def cost(arguments: Namespace) -> None:
 
 def zeroshot(arguments: Namespace) -> None:
     """``lorap evaluate zeroshot``."""
-    from lorap.evaluate.tasks import SEVEN
+    from lorap.evaluate.tasks import TASKS
     from lorap.evaluate.zeroshot import measure_zeroshot
     from lorap.models.folder import DTYPES, load_tokenizer
     from lorap.tune.adapter import load_tuned
 
-    tasks = arguments.tasks.split(",") if arguments.tasks else list(SEVEN)
+    tasks = arguments.tasks.split(",") if arguments.tasks else list(TASKS)
     protocol = checked(Zeroshot, tasks=tasks, documents=arguments.documents)
     seed = load_params(arguments.params).seed if arguments.seed is None else arguments.seed
     spec = spec_from(ZeroshotSpec, zeroshot=protocol, seed=seed, dtype=arguments.dtype or "auto")

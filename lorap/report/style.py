@@ -94,6 +94,8 @@ def write_figure(figure: Figure, stem: Path, dpi: int) -> None:
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:
+    if low == high:
+        return [low]
     return list(mpl.ticker.MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high))
 
 

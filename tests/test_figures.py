@@ -1,0 +1,96 @@
+"""Figures: the curves that they should hold, as wide as a column of a paper, legible without colour."""
+
+import itertools
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from lorap.grid import all_cells
+from lorap.report import catalogue
+from lorap.report.build import build_report
+from lorap.report.figures import FIGURES
+from lorap.report.results import read_results
+from lorap.report.style import WIDTH, looks, panels, perplexity_axis
+from lorap.specs import ReportSpec
+from tests.results_folder import MODEL, fill, perplexity, small_spec
+
+
+@pytest.fixture
+def spec() -> ReportSpec:
+    return small_spec()
+
+
+@pytest.fixture
+def folder(spec: ReportSpec, tmp_path: Path) -> Path:
+    return fill(spec, tmp_path)
+
+
+def draw(spec: ReportSpec, folder: Path, name: str) -> Figure:
+    return FIGURES[name](spec, read_results(spec, folder), folder)
+
+
+def curves(axis: Axes) -> dict[str, list[tuple[float, float]]]:
+    """Points by the name of their curve."""
+    lines = {str(line.get_label()): line for line in axis.lines}
+    return {name: list(zip(*line.get_data(), strict=True)) for name, line in lines.items() if not name.startswith("_")}
+
+
+def test_every_figure_is_as_wide_as_a_column_for_each_model(spec: ReportSpec, folder: Path) -> None:
+    build_report(spec, folder)
+    for name in catalogue.FIGURES:
+        pixels = imread(folder / "report/figures" / f"{name}.png").shape[1]
+        assert pixels == pytest.approx(WIDTH * spec.report.dpi, abs=1), name
+
+
+def test_perplexity_goes_from_dense_over_every_sparsity_and_tuning_is_a_curve_of_its_own(
+    spec: ReportSpec, folder: Path
+) -> None:
+    found = curves(draw(spec, folder, "perplexity").axes[0])
+    assert set(found) == {"lorap", "svd", "lorap tuned, alpaca", "lorap tuned, alpaca-factored", "dense"}
+    values = {cell.path: perplexity(spec, cell, "wikitext2") for cell in all_cells(spec.grid)}
+    place = f"{MODEL}/bookcorpus-128x128/lorap"
+    dense = (0.0, values[f"{MODEL}/dense"])
+    assert found["lorap"] == [dense, (0.2, values[f"{place}-0.2"]), (0.5, values[f"{place}-0.5"])]
+    tuned = [(s, values[f"{place}-{s}/alpaca/adapter"]) for s in (0.2, 0.5)]
+    assert found["lorap tuned, alpaca"] == [dense, *tuned]
+
+
+def test_what_is_tuned_is_in_no_figure_of_untuned_cells(spec: ReportSpec, folder: Path) -> None:
+    found = curves(draw(spec, folder, "allocation").axes[0])
+    assert {name: len(points) for name, points in found.items()} == {"awsvd": 2, "svd": 1}
+
+
+def test_tuning_shows_training_and_held_out_loss_of_every_tuning(spec: ReportSpec, folder: Path) -> None:
+    axis = draw(spec, folder, "tuning").axes[0]
+    names = ["lorap 0.2, alpaca", "lorap 0.5, alpaca", "lorap 0.5, alpaca-factored"]
+    found = {name: [step for step, _ in points] for name, points in curves(axis).items()}
+    assert found == {name: [4, 8] for name in names}
+    assert sorted(len(line.get_xdata()) for line in axis.lines) == [2, 2, 2, 8, 8, 8]
+
+
+def test_curves_differ_in_their_markers_not_only_in_their_shade() -> None:
+    markers = [look["marker"] for look in itertools.islice(looks(), 13)]
+    assert len(set(markers)) == len(markers)
+
+
+@pytest.mark.parametrize("values", [(20.0, 700_000.0), (20.0, 150.0), (20.0, 31.0), (20.0, 20.0)])
+def test_an_axis_has_a_few_round_ticks_whatever_its_range(values: tuple[float, float]) -> None:
+    figure, axes = panels(["model"], ["text"])
+    axis = axes["model", "text"]
+    axis.plot([0, 1], values)
+    perplexity_axis(axis, "perplexity")
+    figure.draw_without_rendering()
+    low, high = axis.get_ylim()
+    ticks = [label.get_text() for label in axis.get_yticklabels() if low <= label.get_position()[1] <= high]
+    assert 1 <= len(ticks) <= 7
+    assert len(set(ticks)) == len(ticks)
+
+
+def test_a_figure_of_nothing_says_so(spec: ReportSpec, tmp_path: Path) -> None:
+    figure = draw(spec, tmp_path, "tuning")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["not measured"]
+    assert pd.isna(read_results(spec, tmp_path)["wikitext2"]).all()
