@@ -55,7 +55,7 @@ def redecompose(
     weights = open_weights(folder, model)
     require_base(adapter_folder, folder)
     adapter = read_adapter(adapter_folder, model)
-    plans = [_plan(layer, index, adapter, spec.rank) for index, layer in enumerate(decoder_layers(model))]
+    plans = [plan_again(layer, index, adapter, spec.rank) for index, layer in enumerate(decoder_layers(model))]
     target = skeleton(_config(config, plans))
     loop = LayerLoop(model, folder, input_ids, dtype, device, spec.batch) if input_ids is not None else None
     errors: list[Errors] = []
@@ -76,7 +76,7 @@ def redecompose(
     write_json(out / LAYERS_FILE, layers)
 
 
-def _plan(layer: nn.Module, index: int, adapter: Adapter, rank: str | int) -> LayerPlan:
+def plan_again(layer: nn.Module, index: int, adapter: Adapter, rank: str | int) -> LayerPlan:
     """The ranks of a layer after re-decomposition; where factors would cost as much as dense, it is dense."""
     ranks: dict[str, int | None] = {}
     for name in PROJECTIONS:

@@ -11,11 +11,12 @@ from lorap.report.scores import SEVEN
 from lorap.specs import ReportSpec
 
 MODEL = "llama-7b"
+CALIBRATION = "bookcorpus-128x128"
 OWN_TASK = "pydoc"
 COMMIT = "c0ffee" + "0" * 34
 GRID: dict[str, Any] = {
     "models": [MODEL],
-    "calibration": "bookcorpus-128x128",
+    "calibration": CALIBRATION,
     "cells": [
         {"methods": ["lorap", "svd"], "sparsities": [0.2, 0.5], "zeroshot": True},
         {"methods": ["lorap-1to1"], "sparsities": [0.5]},
@@ -29,7 +30,7 @@ GRID: dict[str, Any] = {
         {
             "methods": ["lorap"],
             "sparsities": [0.5],
-            "calibrations": ["bookcorpus-128x128-seed1", "bookcorpus-128x128-seed2"],
+            "calibrations": [f"{CALIBRATION}-seed1", f"{CALIBRATION}-seed2"],
         },
     ],
     "perplexity": ["wikitext2", "ptb-400", "wikitext2-2048"],
@@ -40,6 +41,15 @@ GRID: dict[str, Any] = {
 def small_spec(documents: int | None = None, **changes: Any) -> ReportSpec:
     """The spec of a small grid of the paper's model, of which much is published."""
     raw = load_params().model_dump()
+    published = raw["tune"]["alpaca"]
+    raw["tune"] |= {"alpaca-factored": published | {"form": "factored"}, "alpaca-1k": published | {"rows": 1000}}
+    windows = {"corpus": "bookcorpus", "nsamples": 128, "seqlen": 128}
+    raw["calibrate"] |= {CALIBRATION: windows} | {f"{CALIBRATION}-seed{n}": windows | {"seed": n} for n in (1, 2)}
+    raw["evaluate"]["perplexity"] |= {
+        "wikitext2": {"corpus": "wikitext2", "seqlen": 128, "windows": None},
+        "wikitext2-2048": {"corpus": "wikitext2", "seqlen": 2048, "windows": None},
+        "ptb-400": {"corpus": "ptb", "seqlen": 128, "windows": 400},
+    }
     raw["evaluate"]["zeroshot"]["eight"] = {"tasks": [*SEVEN, OWN_TASK], "documents": documents}
     raw["grids"]["small"] = GRID | changes
     return report_spec(parse_params(raw, "test"), "small")

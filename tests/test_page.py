@@ -13,11 +13,11 @@ from lorap.grid import Cell, all_cells
 from lorap.report import catalogue
 from lorap.report.build import build_report
 from lorap.specs import ReportSpec
-from tests.results_folder import COMMIT, MODEL, fill, perplexity, small_spec
+from tests.results_folder import CALIBRATION, COMMIT, MODEL, fill, perplexity, small_spec
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-MISSING = Cell(MODEL, "bookcorpus-128x128", "svd", 0.5)
-LORAP = Cell(MODEL, "bookcorpus-128x128", "lorap", 0.2)
+MISSING = Cell(MODEL, CALIBRATION, "svd", 0.5)
+LORAP = Cell(MODEL, CALIBRATION, "lorap", 0.2)
 
 
 @pytest.fixture(scope="module")

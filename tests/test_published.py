@@ -11,9 +11,8 @@ from lorap.report.main_table import main_table
 from lorap.report.published import SAME, VALUES, number, published_main, published_statistics, read_published
 from lorap.report.results import read_results
 from lorap.report.scores import SEVEN
-from tests.results_folder import MODEL, fill, perplexity, small_spec
+from tests.results_folder import CALIBRATION, MODEL, fill, perplexity, small_spec
 
-CALIBRATION = "bookcorpus-128x128"
 LORAP_TABLE = "LoRAP README main table (LLaMA-7B)"
 
 

@@ -17,9 +17,8 @@ from lorap.report.scores import AVERAGE, SEVEN
 from lorap.report.table import Table
 from lorap.report.tables import make_tables
 from lorap.specs import ReportSpec
-from tests.results_folder import MODEL, OWN_TASK, accuracy, fill, perplexity, small_spec
+from tests.results_folder import CALIBRATION, MODEL, OWN_TASK, accuracy, fill, perplexity, small_spec
 
-CALIBRATION = "bookcorpus-128x128"
 DENSE = Cell(MODEL)
 LORAP = Cell(MODEL, CALIBRATION, "lorap", 0.5)
 TUNED = replace(LORAP, tuning="alpaca", kept_as="adapter")

@@ -9,7 +9,8 @@ import pytest
 
 from lorap.report import catalogue
 from lorap.report.build import build_report
-from lorap.report.formats import escaped, write_table
+from lorap.report.formats import write_table
+from lorap.report.latex import escaped
 from lorap.report.table import Table
 from tests.results_folder import fill, small_spec
 
@@ -38,6 +39,17 @@ def test_all_tables_compile_in_one_document_and_fit_its_page(tmp_path: Path) -> 
     log = compiled(tmp_path / "report", list(catalogue.TABLES))
     assert "Overfull" not in log
     assert "Float too large" not in log
+
+
+def test_a_table_too_high_for_a_page_becomes_a_float_a_sparsity(tmp_path: Path) -> None:
+    sparsities = [sparsity for sparsity in (0.2, 0.5) for _ in range(40)]
+    frame = pd.DataFrame({"sparsity": sparsities, "method": "lorap", "source": ["one"] * 40 + ["two"] * 40})
+    write_table(Table(frame), tmp_path / "high", "High", 2)
+    log = compiled(tmp_path, ["high"])
+    assert "Float too large" not in log
+    text = (tmp_path / "high.tex").read_text()
+    assert (text.count(r"\begin{table}"), text.count("one"), text.count("two")) == (2, 1, 1)
+    assert "High: sparsity 0.2" in text
 
 
 def test_tables_without_a_row_compile(tmp_path: Path) -> None:

@@ -92,8 +92,6 @@ def read_instructions(path: Path) -> Sequence[Mapping[str, str]]:
         for name in FIELDS:
             if not isinstance(row[name], str) and not (name == "input" and row[name] is None):
                 raise LorapError(f"{path}: row {number} has no text in {name!r}, expected {', '.join(FIELDS)}")
-        if not row["instruction"].strip() or not row["output"].strip():
-            raise LorapError(f"{path}: row {number} has an empty instruction or output; remove it")
     return [{name: row[name] or "" for name in FIELDS} for row in rows]
 
 

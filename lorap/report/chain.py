@@ -19,6 +19,16 @@ from lorap.report import catalogue
 from lorap.report.results import read_optional
 from lorap.specs import ReportSpec
 
+NEEDS: dict[str, tuple[str, ...]] = {  # what the rules take from the results of other steps
+    "models": (),
+    "calibrate": ("models",),
+    "compress": ("models", "calibrate"),
+    "tune": ("compress",),
+    "redecompose": ("calibrate", "compress", "tune"),
+    "evaluate": ("models", "calibrate", "compress", "tune", "redecompose"),
+    "report": ("compress", "tune", "redecompose", "evaluate"),
+}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -42,14 +52,15 @@ def chain(spec: ReportSpec, folder: Path) -> list[Step]:
     compressed = _present(folder, [f"compress/{cell.path}/{META}" for cell in compressed_cells(grid)])
     tuned = _present(folder, [f"tune/{cell.path}/{META}" for cell in tuned_cells(grid)])
     again = _present(folder, [f"{path}/{META}" for path in factored])
+    shown = len(catalogue.TABLES) + len(catalogue.FIGURES)
     steps = [
-        _step("models", "base models", (), made),
-        _step("calibrate", "windows of tokens", ("models",), windows),
-        _step("compress", "factors, channels", ("models", "calibrate"), compressed),
-        _step("tune", "adapters", ("compress",), tuned),
-        _step("redecompose", "factors again", ("compress", "tune"), again),
-        _step("evaluate", "measurements", ("models", "compress", "tune", "redecompose"), measured | spectra),
-        Step("report", "tables, figures", ("compress", "evaluate"), len(catalogue.TABLES) + len(catalogue.FIGURES), []),
+        _step("models", "base models", made),
+        _step("calibrate", "windows of tokens", windows),
+        _step("compress", "factors, channels", compressed),
+        _step("tune", "adapters", tuned),
+        _step("redecompose", "factors again", again),
+        _step("evaluate", "measurements", measured | spectra),
+        Step("report", "tables, figures", NEEDS["report"], shown, []),
     ]
     return [step for step in steps if step.wanted]
 
@@ -78,5 +89,5 @@ def _present(folder: Path, files: list[str]) -> dict[str, bool]:
     return {file: (folder / file).is_file() for file in files}
 
 
-def _step(name: str, makes: str, needs: tuple[str, ...], there: dict[str, bool]) -> Step:
-    return Step(name, makes, needs, len(there), [file for file, is_there in there.items() if not is_there])
+def _step(name: str, makes: str, there: dict[str, bool]) -> Step:
+    return Step(name, makes, NEEDS[name], len(there), [file for file, is_there in there.items() if not is_there])

@@ -20,7 +20,7 @@ def perplexity_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> 
     figure, axes = panels(spec.grid.models, list(spec.perplexity))
     for (model, protocol), axis in axes.items():
         _against_sparsity(axis, _of(spec, results, model), protocol)
-        perplexity_axis(axis, f"perplexity, {protocol}")
+        perplexity_axis(axis, f"perplexity\n{protocol}")
     return finish(figure)
 
 

@@ -34,7 +34,7 @@ def allocation_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> 
         for (attention, rows), look in zip(groups, looks(), strict=False):
             curve = rows.sort_values("allocation")
             axis.plot(curve.allocation, curve[protocol], label=attention, **look)
-        perplexity_axis(axis, f"perplexity, {protocol}")
+        perplexity_axis(axis, f"perplexity\n{protocol}")
         ticks = sorted(cells.allocation.unique())
         axis.set_xticks(ticks, [f"{value:g}:1" for value in ticks])
         axis.set_xlabel(f"allocation, v and o : q and k; sparsity {cells.sparsity.max():g}")
@@ -54,7 +54,7 @@ def pareto_figure(column: str, label: str, scale: float) -> Draw:
                 axis.plot(points[column] / scale, points[protocol], label=name, **look)
             front = _front(rows, column, protocol)
             axis.step(front[column] / scale, front[protocol], where="post", color="0.6", linewidth=0.8, zorder=0)
-            perplexity_axis(axis, f"perplexity, {protocol}")
+            perplexity_axis(axis, f"perplexity\n{protocol}")
             axis.set_xlabel(label)
         return finish(figure)
 

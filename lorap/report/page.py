@@ -12,7 +12,7 @@ from itables import options as itables
 from lorap.grid import Cell, all_cells, tuned_cells
 from lorap.report import catalogue, findings
 from lorap.report.chain import Step, chain
-from lorap.report.formats import exact, header, numeric, shown
+from lorap.report.formats import exact, header, shown
 from lorap.report.provenance import Fact, cell_facts, measure_facts
 from lorap.report.table import Origin, Table
 from lorap.specs import ReportSpec
@@ -96,7 +96,7 @@ def _table(name: str, table: Table, origins: _Origins, digits: int) -> dict[str,
     """A table as the template wants it: columns, and rows of cells."""
     kinds = [
         "key" if c == table.marked else "number" if n else "text"
-        for c, n in zip(table.columns, numeric(table), strict=True)
+        for c, n in zip(table.columns, table.numeric, strict=True)
     ]
     rows = []
     for index, (texts, marks) in enumerate(zip(shown(table, digits), table.marks, strict=True)):

@@ -35,6 +35,11 @@ class Table:
         return [name for name in self.frame.columns if name not in (SOURCE, CELL)]
 
     @property
+    def numeric(self) -> list[bool]:
+        """Whether each of those columns holds numbers."""
+        return [pd.api.types.is_numeric_dtype(self.frame[name].dtype) for name in self.columns]
+
+    @property
     def notes(self) -> list[str]:
         """Sources and remarks of the rows, in the order of their first use; they are numbered from 1."""
         sources = self.frame.get(SOURCE, pd.Series(dtype=str))
