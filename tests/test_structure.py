@@ -17,25 +17,29 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS: dict[str, set[str]] = {
     "core": set(),
     "base": set(),
+    "meter": set(),
     "models": {"core", "base"},
     "methods": {"core", "base", "models"},
     "data": {"base"},
     "fetch": {"base", "models"},
     "compression": {"core", "base", "models", "methods"},
-    "evaluate": {"core", "base", "models", "data", "compression"},
+    "tune": {"base", "meter", "models", "data"},
+    "recovery": {"core", "base", "models", "methods", "compression", "tune"},
+    "evaluate": {"core", "base", "meter", "models", "data", "compression", "tune"},
     "report": {"base"},
-    "cli": {"base", "models", "methods", "data", "fetch", "compression", "evaluate", "report"},
+    "cli": {"base", "models", "methods", "data", "fetch", "compression", "tune", "recovery", "evaluate", "report"},
 }
-BASE = ("errors", "files", "hub", "schema", "config", "codehash", "specs", "grid", "provenance")
+BASE = ("errors", "files", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "provenance")
 COMPRESSION = ("layers", "plan", "compress", "export")
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-HEAVY = {"torch", "transformers", "datasets", "safetensors", "tokenizers"}
+HEAVY = {"torch", "transformers", "peft", "lm_eval", "datasets", "safetensors", "tokenizers"}
 
 
 def layer_of(module: str) -> str:
     """The layer of a module such as ``lorap.core.budget``; the bare package belongs to the base."""
     top = module.split(".")[1] if "." in module else "errors"
-    groups = dict.fromkeys(BASE, "base") | dict.fromkeys(COMPRESSION, "compression") | {"__main__": "cli"}
+    groups = dict.fromkeys(BASE, "base") | dict.fromkeys(COMPRESSION, "compression")
+    groups |= {"redecompose": "recovery", "__main__": "cli"}
     layer = groups.get(top, top)
     assert layer in LAYERS, f"{module} belongs to no layer, give it one here"
     return layer

@@ -18,7 +18,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorap.errors import LorapError
-from lorap.evaluate.tasks import data_folder, write_tasks
+from lorap.evaluate.tasks import TASKS, data_folder, write_tasks
 from lorap.files import sha256_text
 from lorap.hub import downloading
 from lorap.models.folder import first_line
@@ -57,8 +57,11 @@ def measure_zeroshot(
             lm = _wrap(model, tokenizer)  # anew, since it keeps the batch size that it found for the first task
             answers = _ask(lm, name, task, drawn[name])
             tasks[name] = _numbers(name, answers)
-            source = sources[name] or {"repo": task.config.dataset_path}
-            asked[name] = source | _asked(name, answers, drawn[name]) | {"batch": lm.batch_sizes.get(0, CPU_BATCH)}
+            asked[name] = (
+                (sources[name] or _on_hub(name, task))
+                | _asked(name, answers, drawn[name])
+                | {"batch": lm.batch_sizes.get(0, CPU_BATCH)}
+            )
     return {"tasks": tasks, "protocol": _protocol(spec, model, lm.max_length) | {"tasks": asked}}
 
 
@@ -95,16 +98,24 @@ def _load_task(name: str, folder: Path, local: bool) -> Any:
     return task
 
 
-def _draw(spec: ZeroshotSpec, name: str, task: Any) -> list[int]:
-    """The rows of the documents that will be asked, each of which must have a right answer.
+def _on_hub(name: str, task: Any) -> dict[str, str]:
+    """The hub's data set and the commit that it was read at, after which `datasets` names the folder of its cache."""
+    cached = task.dataset[TASKS[name].split].cache_files
+    return {"repo": task.config.dataset_path, "revision": Path(cached[0]["filename"]).parent.name if cached else ""}
+
+
+def draw_rows(name: str, total: int, documents: int | None, seed: int) -> list[int]:
+    """The rows of a task's documents that are asked, in ascending order; all of them where there are no more.
 
     In ascending order, because lm-eval asks in the order of the rows, whatever order it is given.
     """
+    return sorted(random.Random(f"{seed} {name}").sample(range(total), min(documents or total, total)))
+
+
+def _draw(spec: ZeroshotSpec, name: str, task: Any) -> list[int]:
+    """The rows of a task that are asked, each of which must have a right answer."""
     documents = task.eval_docs
-    total = len(documents)
-    rows = sorted(
-        random.Random(f"{spec.seed} {name}").sample(range(total), min(spec.zeroshot.documents or total, total))
-    )
+    rows = draw_rows(name, len(documents), spec.zeroshot.documents, spec.seed)
     for row, document in zip(rows, documents.select(rows), strict=True):
         if not _has_answer(task, document):  # lm-eval would count it as a wrong answer
             raise LorapError(

@@ -1,0 +1,88 @@
+"""A tuning run that is killed goes on from its last checkpoint, and ends where an uninterrupted one does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lorap.tune.adapter import WEIGHTS
+from lorap.tune.train import last_checkpoint
+from tests.command import launch, succeed
+
+STEPS = 40
+OPTIONS = ["--model", "small", "--data", "book.txt", "--form", "factored", "--cutoff", 24, "--rows", 60,
+           "--held-out", 4, "--batch", 4, "--micro-batch", 2, "--max-steps", STEPS, "--evaluate-every", 4,
+           "--learning-rate", 1e-3, "--warmup-steps", 2]  # fmt: skip
+
+
+@pytest.fixture
+def tunable(work: Path) -> Path:
+    """A working folder with a compressed model."""
+    succeed("compress", "--model", "model", "--calibration", "c.safetensors", "--sparsity", 0.5, "--out", "small")
+    return work
+
+
+def kill_after_a_checkpoint(folder: Path, out: str) -> str:
+    """Starts a run and kills it as soon as it has a whole checkpoint; returns that checkpoint."""
+    command = [sys.executable, "-m", "lorap", "tune", *map(str, OPTIONS), "--out", out]
+    environment = os.environ | {"CI": "true", "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    place = folder / f".{out}.checkpoints"
+    while process.poll() is None and not last_checkpoint(place):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    found = last_checkpoint(place)
+    assert found
+    return found
+
+
+def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tunable: Path) -> None:
+    succeed("tune", *OPTIONS, "--out", "whole")
+    reached = kill_after_a_checkpoint(tunable, "killed")
+    assert not (tunable / "killed").exists(), "nothing half-written"
+    assert 0 < int(reached.rsplit("-", 1)[1]) < STEPS, "it should be killed halfway"
+    done = launch(tunable, "tune", *OPTIONS, "--out", "killed")
+    assert done.code == 0, done
+    whole, resumed = (load_file(tunable / name / WEIGHTS) for name in ("whole", "killed"))
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=1e-6)
+    assert (tunable / "killed/history.json").read_text() == (tunable / "whole/history.json").read_text()
+    assert not list(tunable.glob(".*checkpoints")), "what only the run itself needs is gone"
+
+
+def test_checkpoints_of_other_settings_are_removed_with_a_line(tunable: Path) -> None:
+    kill_after_a_checkpoint(tunable, "out")
+    done = launch(tunable, "tune", *OPTIONS, "--max-steps", 3, "--out", "out")
+    assert ".out.checkpoints: checkpoints of other settings or of another model, removed" in done.err
+    assert done.code == 0, done
+    succeed("tune", *OPTIONS, "--max-steps", 3, "--out", "fresh")
+    assert (tunable / "out" / WEIGHTS).read_bytes() == (tunable / "fresh" / WEIGHTS).read_bytes()
+
+
+def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path: Path) -> None:
+    states = {"checkpoint-4": '{"global_step": 4}', "checkpoint-8": '{"global_st', "checkpoint-12": None}
+    for name, state in states.items():
+        (tmp_path / name).mkdir()
+        if state is not None:
+            (tmp_path / name / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_batch_and_learn_the_same(tunable: Path) -> None:
+    succeed("tune", *OPTIONS, "--max-steps", 4, "--out", "one")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29713"]
+    command = [*torchrun, "-m", "lorap", "tune", *map(str, OPTIONS), "--max-steps", "4", "--out", "two"]
+    environment = os.environ | {"CI": "true", "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--device", "cpu"], cwd=tunable, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (load_file(tunable / name / WEIGHTS) for name in ("one", "two"))
+    torch.testing.assert_close(two, one, rtol=1e-2, atol=1e-4)
