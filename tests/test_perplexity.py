@@ -55,6 +55,21 @@ def test_a_model_that_is_sure_of_the_next_token_has_a_perplexity_of_one(
     assert result["perplexity"] == pytest.approx(1, abs=1e-6)
 
 
+def test_lm_eval_finds_the_same_on_the_same_tokens(stories: Path, tmp_path: Path) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    text, tokenizer = " ".join(pydoc_rows("evaluation")), AutoTokenizer.from_pretrained(stories)
+    (tmp_path / "text.txt").write_text(text)
+    model = AutoModelForCausalLM.from_pretrained(stories).eval()
+    asked = spec(source=None, seqlen=128, windows=20)
+    result = measure_perplexity(asked, model, tokenizer, tmp_path / "text.txt", quiet=True)
+    windows = cut_windows(tokenizer, text, 128, 20, split_special_tokens=True).tolist()
+    lm = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=4)
+    requests = [(("", ""), window[:1], window[1:]) for window in windows]
+    likelihood = sum(value for value, _ in lm._loglikelihood_tokens(requests, disable_tqdm=True))
+    assert result["perplexity"] == pytest.approx(math.exp(-likelihood / (20 * 127)), rel=1e-4)
+
+
 @pytest.mark.parametrize("seqlen", [2, 32, 2048])
 def test_the_number_is_that_of_the_loss_of_transformers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seqlen: int

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lorap.config import load_params
-from lorap.grid import all_cells, calibrations, compressed_cells
+from lorap.grid import all_cells, calibrations, compressed_cells, recovered_cells, tuned_cells
+from lorap.report import catalogue
 from tests.workflow import ROOT, Checkout, make_checkout
 
 NOTHING = "Nothing to be done"
@@ -32,23 +33,52 @@ def copy_of_made(made: Checkout, tmp_path: Path) -> Checkout:
 def test_snakemake_makes_every_table_figure_and_meta(made: Checkout) -> None:
     report = made.folder / "results/demo/report"
     with (report / "main.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    own = {(row["method"], row["sparsity"]): float(row["pydoc"]) for row in rows if row["source"] == "this run"}
-    assert set(own) == {("dense", "0"), ("lorap", "0.5"), ("lorap-1to1", "0.5")}
-    result = made.folder / "results/demo/evaluate/tiny/pydoc-4x16/lorap-0.5/perplexity.json"
-    assert own["lorap", "0.5"] == pytest.approx(json.loads(result.read_text())["pydoc"]["perplexity"], rel=1e-5)
-    for figure in ("perplexity", "allocation", "pareto_parameters", "pareto_latency", "error_by_layer", "spectra"):
+        own = {row["cell"]: row for row in csv.DictReader(file) if row["source"] == "this run"}
+    lorap = "tiny/pydoc-4x16/lorap-0.5"
+    recovered = [f"{lorap}/tiny/{kept_as}" for kept_as in ("adapter", "exact", "truncated")]
+    assert set(own) == {"tiny/dense", "tiny/pydoc-4x16/lorap-1to1-0.5", lorap, *recovered}
+    for cell in (lorap, *recovered):
+        folder = made.folder / "results/demo/evaluate" / cell
+        perplexity = json.loads((folder / "perplexity.json").read_text())["pydoc"]["perplexity"]
+        accuracy = json.loads((folder / "zeroshot.json").read_text())["tasks"]["pydoc"]["acc"]
+        assert float(own[cell]["pydoc"]) == pytest.approx(perplexity, rel=1e-5)
+        assert float(own[cell]["pydoc acc"]) == pytest.approx(100 * accuracy)
+    for figure in catalogue.FIGURES:
         assert (report / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (report / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
     meta = json.loads((made.folder / "results/demo/compress/tiny/pydoc-4x16/lorap-0.5/meta.json").read_text())
     manifest = json.loads((made.folder / "results/demo/models/tiny.json").read_text())
     assert meta["inputs"]["model"] == manifest["id"]
+    assert "<table" in (report / "index.html").read_text()
+
+
+def test_the_chain_of_recovery_is_exact(made: Checkout) -> None:
+    results = made.folder / "results/demo/evaluate/tiny/pydoc-4x16/lorap-0.5/tiny"
+    adapter, exact = (
+        json.loads((results / kept_as / "perplexity.json").read_text())["pydoc"]["perplexity"]
+        for kept_as in ("adapter", "exact")
+    )
+    assert exact == pytest.approx(adapter, rel=1e-5)
+    assert json.loads((results.parent / "zeroshot.json").read_text())["tasks"]["pydoc"]["documents"] == 4
+    assert json.loads((results.parents[1] / "lorap-1to1-0.5/zeroshot.json").read_text()) == {"tasks": {}}
+
+
+def test_a_setting_of_the_tuning_reruns_its_chain_alone(copy_of_made: Checkout) -> None:
+    before, params = copy_of_made.stamps(), copy_of_made.params()
+    params["tune"]["tiny"]["learning_rate"] = 2e-3
+    copy_of_made.write_params(params)
+    copy_of_made.run("snakemake")
+    changed = {name for name, stamp in copy_of_made.stamps().items() if before.get(name) != stamp}
+    assert {name.split("/")[2] for name in changed} == {
+        "tune", "redecompose", "evaluate", "report", catalogue.METRICS, catalogue.SWEEP,
+    }  # fmt: skip
+    assert all("/lorap-0.5/tiny/" in name for name in changed if name.split("/")[2] == "evaluate")
 
 
 def test_published_rows_stand_beside_ours_with_their_source(made: Checkout) -> None:
     with (made.folder / "results/demo/report/main.csv").open() as file:
         rows = list(csv.DictReader(file))
-    lorap = [row for row in rows if row["method"] == "LoRAP" and row["sparsity"] == "0.2"]
+    lorap = [row for row in rows if (row["method"], row["sparsity"], row["tuned"]) == ("LoRAP", "0.2", "no")]
     assert [(row["model"], row["wikitext2"], row["ptb"], row["pydoc"]) for row in lorap] == [
         ("LLaMA-7B", "15.69", "25.86", "")
     ]
@@ -106,7 +136,8 @@ def test_a_sparsity_comes_and_goes_with_its_rows_only(copy_of_made: Checkout) ->
 def sparsities_of(checkout: Checkout, method: str) -> list[str]:
     """The sparsities that the main table shows of a method."""
     with (checkout.folder / "results/demo/report/main.csv").open() as file:
-        return [row["sparsity"] for row in csv.DictReader(file) if row["method"] == method]
+        rows = list(csv.DictReader(file))
+    return [row["sparsity"] for row in rows if (row["method"], row["tuned"]) == (method, "no")]
 
 
 def test_faulty_params_stop_the_workflow_with_a_line_each(copy_of_made: Checkout) -> None:
@@ -133,9 +164,13 @@ def test_the_paper_grid_is_planned_to_the_last_job_without_network_or_gpu() -> N
         for line in printed.splitlines()
         if len(words := line.split()) == 2 and words[1].isdigit()
     }
-    cells, models = len(compressed_cells(grid)), len(grid.models)
-    assert jobs["compress"] == cells == len(all_cells(grid)) - models
-    assert jobs["evaluate"] == cells
+    cells, recovered, models = len(compressed_cells(grid)), recovered_cells(grid), len(grid.models)
+    assert len(all_cells(grid)) == models + cells + len(recovered)
+    assert jobs["compress"] == jobs["evaluate_compressed"] == cells
+    assert jobs["tune"] == len(tuned_cells(grid)) > 0
+    adapters = sum(cell.kept_as == "adapter" for cell in recovered)
+    assert jobs["evaluate_adapter"] == adapters
+    assert jobs["redecompose"] == jobs["evaluate_redecomposed"] == len(recovered) - adapters
     assert jobs["calibrate"] == len(list(calibrations(grid)))
     assert jobs["fetch"] == jobs["evaluate_dense"] == jobs["spectra"] == models
     assert jobs["report"] == 1

@@ -93,7 +93,9 @@ def _load_task(name: str, folder: Path, local: bool) -> Any:
         with nullcontext() if local else downloading(f"task {name!r}", "documents (--data reads local ones)"):
             task = manager.load([name])["tasks"][name]
     except (*UNFIT, DatasetsError, TemplateError) as error:
-        raise LorapError(f"task {name!r}: its documents are not as lm-eval expects ({first_line(error)})") from error
+        raise LorapError(
+            f"task {name!r}: its documents are not as lm-eval expects ({first_line(error.__cause__ or error)})"
+        ) from error
     task.set_config("num_fewshot", 0)
     return task
 
