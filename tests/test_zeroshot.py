@@ -79,10 +79,15 @@ def test_numbers_are_exactly_those_of_the_command_line_of_lm_eval(
     write_tasks(names, zeroshot_data, tmp_path)
     totals = {name: entry["rows"] for name, entry in found["protocol"]["tasks"].items()}
     samples = {name: draw_rows(name, total, 25, 3) for name, total in totals.items()}
+    options = {
+        "--model_args": f"pretrained={stories},dtype=float32",
+        "--include_path": str(tmp_path),
+        "--samples": json.dumps(samples),
+        "--output_path": str(tmp_path / "out.json"),
+    }
+    flat = [word for option in options.items() for word in option]
     subprocess.run(
-        [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--device", "cpu", "--tasks", *names]
-        + ["--model_args", f"pretrained={stories},dtype=float32", "--include_path", str(tmp_path)]
-        + ["--samples", json.dumps(samples), "--output_path", str(tmp_path / "out.json")],
+        [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--device", "cpu", *flat, "--tasks", *names],
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
         check=True,
         capture_output=True,
@@ -95,7 +100,7 @@ def test_numbers_are_exactly_those_of_the_command_line_of_lm_eval(
 
 
 def test_all_seven_tasks_read_their_local_files(stories: Path, zeroshot_data: Path) -> None:
-    """Fails where the file of a built-in task has moved, its columns are listed wrongly, or a protocol lacks its part."""
+    """Fails where the file of a built-in task has moved, its columns are listed wrongly or its protocol is thin."""
     found = measure(stories, *TASKS, data=zeroshot_data, documents=3)
     assert list(found["tasks"]) == list(TASKS)
     for name, task in TASKS.items():
@@ -110,7 +115,7 @@ def test_all_seven_tasks_read_their_local_files(stories: Path, zeroshot_data: Pa
 
 def test_documents_are_drawn_by_seed_and_task_alone() -> None:
     """Fails where a draw depends on the process, is the file's beginning, or is with replacement."""
-    assert draw_rows("piqa", 1838, 6, 0) == [93, 168, 500, 1206, 1268, 1719]
+    assert draw_rows("piqa", 1838, 6, 0) == [226, 408, 818, 848, 1042, 1774]
     assert draw_rows("piqa", 1838, 6, 1) != draw_rows("piqa", 1838, 6, 0)
     assert draw_rows("boolq", 1838, 6, 0) != draw_rows("piqa", 1838, 6, 0)
     assert draw_rows("piqa", 40, 50, 0) == draw_rows("piqa", 40, None, 0) == list(range(40))
@@ -175,6 +180,7 @@ def test_progress_is_shown_on_stderr_alone(tiny_folder: Path, capfd: pytest.Capt
     assert "Running loglikelihood requests" in shown.err
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers by an old name
 def test_a_model_with_an_adapter_is_measured_with_it(tiny_folder: Path) -> None:
     """Fails where lm-eval unwraps an adapter or cannot handle one."""
     from peft import LoraConfig, get_peft_model
@@ -189,7 +195,7 @@ def test_a_model_with_an_adapter_is_measured_with_it(tiny_folder: Path) -> None:
 
 
 def test_the_own_task_asks_what_it_says() -> None:
-    """Fails where there are too few documents, an ending occurs twice, or the right one stands out by place or length."""
+    """Fails where there are too few documents, or the right ending stands out by place or length."""
     documents = choice_documents()
     assert len(documents) >= 100
     assert documents == choice_documents()

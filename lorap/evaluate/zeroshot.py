@@ -1,16 +1,10 @@
 """Zero-shot accuracy in multiple-choice tasks: lm-eval's own prompts and metrics, on a model that is in memory."""
 
 import copy
-import io
 import json
-import logging
 import math
 import random
-import sys
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,16 +12,12 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorap.errors import LorapError
+from lorap.evaluate.harness import CPU_BATCH, ask, has_answer, load_task, undisturbed, wrap
 from lorap.evaluate.tasks import TASKS, data_folder, write_tasks
 from lorap.files import sha256_text
-from lorap.hub import downloading
-from lorap.models.folder import first_line
 from lorap.specs import ZeroshotSpec
 
 METRICS = ("acc", "acc_norm")
-CPU_BATCH = 16
-# What lm-eval raises for a document that has not the form its task expects.
-UNFIT = (ValueError, LookupError, TypeError, AttributeError, SyntaxError)
 
 
 def measure_zeroshot(
@@ -48,14 +38,14 @@ def measure_zeroshot(
     names = list(dict.fromkeys(spec.zeroshot.tasks))
     tasks: dict[str, dict[str, float | int]] = {}
     asked: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix="lorap-zeroshot-") as place, _hushed(quiet):
+    with tempfile.TemporaryDirectory(prefix="lorap-zeroshot-") as place, undisturbed(quiet):
         sources = write_tasks(names, data_folder(spec.zeroshot, data), Path(place))
-        loaded = {name: _load_task(name, Path(place), bool(sources[name])) for name in names}
+        loaded = {name: load_task(name, Path(place), bool(sources[name])) for name in names}
         drawn = {name: _draw(spec, name, task) for name, task in loaded.items()}
         tokenizer = copy.deepcopy(tokenizer)  # lm-eval gives one without a padding token its own
         for name, task in loaded.items():
-            lm = _wrap(model, tokenizer)  # anew, since it keeps the batch size that it found for the first task
-            answers = _ask(lm, name, task, drawn[name])
+            lm = wrap(model, tokenizer)
+            answers = ask(lm, name, task, drawn[name])
             tasks[name] = _numbers(name, answers)
             asked[name] = (
                 (sources[name] or _on_hub(name, task))
@@ -63,41 +53,6 @@ def measure_zeroshot(
                 | {"batch": lm.batch_sizes.get(0, CPU_BATCH)}
             )
     return {"tasks": tasks, "protocol": _protocol(spec, model, lm.max_length) | {"tasks": asked}}
-
-
-@contextmanager
-def _hushed(quiet: bool) -> Iterator[None]:
-    """Keeps stdout clean, and away the logs and warnings that lm-eval makes by the dozen; ``quiet`` hides bars too.
-
-    Its progress bars cannot be switched off, but they write to whatever stderr is at the time.
-    """
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    bars = io.StringIO() if quiet else sys.stderr
-    try:
-        with warnings.catch_warnings(), redirect_stderr(bars), redirect_stdout(bars):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-
-
-def _load_task(name: str, folder: Path, local: bool) -> Any:
-    """A task of lm-eval with its documents; the folder's tasks are the only ones that lm-eval sees."""
-    from datasets.exceptions import DatasetsError
-    from jinja2 import TemplateError
-    from lm_eval.tasks import TaskManager
-
-    manager = TaskManager(include_path=folder, include_defaults=False)
-    try:
-        with nullcontext() if local else downloading(f"task {name!r}", "documents (--data reads local ones)"):
-            task = manager.load([name])["tasks"][name]
-    except (*UNFIT, DatasetsError, TemplateError) as error:
-        raise LorapError(
-            f"task {name!r}: its documents are not as lm-eval expects ({first_line(error.__cause__ or error)})"
-        ) from error
-    task.set_config("num_fewshot", 0)
-    return task
 
 
 def _on_hub(name: str, task: Any) -> dict[str, str]:
@@ -119,46 +74,11 @@ def _draw(spec: ZeroshotSpec, name: str, task: Any) -> list[int]:
     documents = task.eval_docs
     rows = draw_rows(name, len(documents), spec.zeroshot.documents, spec.seed)
     for row, document in zip(rows, documents.select(rows), strict=True):
-        if not _has_answer(task, document):  # lm-eval would count it as a wrong answer
+        if not has_answer(task, document):
             raise LorapError(
                 f"task {name!r}: row {row} has no right answer among its choices, expected a labelled split"
             )
     return rows
-
-
-def _has_answer(task: Any, document: dict[str, Any]) -> bool:
-    from jinja2 import TemplateError
-
-    try:
-        choices = task.doc_to_choice(document)
-        answer = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
-    except (*UNFIT, TemplateError):
-        return False
-    return 0 <= answer < len(choices) if isinstance(answer, int) else answer in choices
-
-
-def _wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
-    """The model as lm-eval wants it: as it is and where it is, its longest input from its configuration."""
-    from lm_eval.models.huggingface import HFLM
-
-    batch = "auto" if model.device.type == "cuda" else CPU_BATCH
-    return HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch)
-
-
-def _ask(lm: Any, name: str, task: Any, rows: list[int]) -> dict[str, Any]:
-    """What lm-eval finds for some rows of a task, with its samples.
-
-    By ``evaluate``, since ``simple_evaluate`` also seeds every random generator and looks at the whole machine.
-    """
-    from lm_eval import evaluate
-
-    try:
-        return evaluate(lm=lm, task_dict={"tasks": {name: task}}, samples={name: rows}, cache_requests=False)
-    except IndexError as error:
-        raise LorapError(
-            f"task {name!r}: token ids outside the model's vocabulary of {lm.model.config.vocab_size}; "
-            "the model folder holds another model's tokenizer"
-        ) from error
 
 
 def _numbers(name: str, answers: dict[str, Any]) -> dict[str, float | int]:

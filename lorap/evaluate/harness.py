@@ -1,0 +1,104 @@
+"""lm-eval, held at arm's length: it reads lorap's task files, and leaves the process and the model as they are."""
+
+import io
+import logging
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lorap.errors import LorapError
+from lorap.hub import downloading
+from lorap.models.folder import first_line
+
+CPU_BATCH = 16
+# What lm-eval raises for a document that has not the form its task expects.
+UNFIT = (ValueError, LookupError, TypeError, AttributeError, SyntaxError)
+
+
+@contextmanager
+def undisturbed(quiet: bool) -> Iterator[None]:
+    """Hides the logs and warnings that lm-eval makes by the dozen, keeps stdout clean and the random numbers' state.
+
+    ``quiet`` hides progress bars too: they cannot be switched off, but write to whatever stderr is at the time.
+    """
+    level, state = logging.root.manager.disable, random.getstate()
+    logging.disable(logging.CRITICAL)
+    bars = io.StringIO() if quiet else sys.stderr
+    try:
+        with warnings.catch_warnings(), redirect_stderr(bars), redirect_stdout(bars):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+        random.setstate(state)  # lm-eval draws names for its tasks from it
+
+
+def load_task(name: str, folder: Path, local: bool) -> Any:
+    """A task of lm-eval with its documents; the folder's tasks are the only ones that lm-eval sees.
+
+    Raises:
+        LorapError: The documents cannot be downloaded, or are not as the task expects.
+    """
+    from datasets.exceptions import DatasetsError
+    from jinja2 import TemplateError
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=folder, include_defaults=False)
+    try:
+        with nullcontext() if local else downloading(f"task {name!r}", "documents (--data reads local ones)"):
+            task = manager.load([name])["tasks"][name]
+    except (*UNFIT, DatasetsError, TemplateError) as error:
+        raise LorapError(
+            f"task {name!r}: its documents are not as lm-eval expects ({first_line(error.__cause__ or error)})"
+        ) from error
+    task.set_config("num_fewshot", 0)
+    return task
+
+
+def has_answer(task: Any, document: dict[str, Any]) -> bool:
+    """Whether one of a document's choices is the right one; lm-eval would count any other as answered wrongly."""
+    from jinja2 import TemplateError
+
+    try:
+        choices = task.doc_to_choice(document)
+        answer = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
+    except (*UNFIT, TemplateError):
+        return False
+    return 0 <= answer < len(choices) if isinstance(answer, int) else answer in choices
+
+
+def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The model as lm-eval wants it: as it is and where it is, its longest input from its configuration.
+
+    The tokenizer gets a padding token where it has none. One wrapper serves one task: it keeps the batch size that it
+    finds to fit in the memory of a GPU.
+    """
+    from lm_eval.models.huggingface import HFLM
+
+    batch = "auto" if model.device.type == "cuda" else CPU_BATCH
+    return HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch)
+
+
+def ask(lm: Any, name: str, task: Any, rows: list[int]) -> dict[str, Any]:
+    """What lm-eval finds for some rows of a task, with its samples.
+
+    By ``evaluate``, since ``simple_evaluate`` also seeds every random generator and looks at the whole machine.
+
+    Raises:
+        LorapError: The tokenizer is not the model's.
+    """
+    from lm_eval import evaluate
+
+    try:
+        return evaluate(lm=lm, task_dict={"tasks": {name: task}}, samples={name: rows}, cache_requests=False)
+    except IndexError as error:
+        raise LorapError(
+            f"task {name!r}: token ids outside the model's vocabulary of {lm.model.config.vocab_size}; "
+            "the model folder holds another model's tokenizer"
+        ) from error
