@@ -14,6 +14,7 @@ from lorap.models.folder import load_model, load_tokenizer
 from lorap.schema import Zeroshot
 from lorap.specs import ZeroshotSpec
 
+LOCAL = "data/zeroshot"  # below the folder of real data
 Question = tuple[list[str], list[str], list[int], int]  # contexts, continuations, letters to divide by, right one
 
 

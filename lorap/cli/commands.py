@@ -8,6 +8,7 @@ from lorap.cli.work import announce, method_of, on_device, print_json, recipe_of
 from lorap.config import load_params, lookup, parse_spec
 from lorap.errors import LorapError
 from lorap.grid import report_spec
+from lorap.sources import InstructionsCorpus
 from lorap.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, ReportSpec
 
 
@@ -83,7 +84,8 @@ def corpus_of(arguments: Namespace, corpora: dict[str, Any]) -> dict[str, Any]:
         return {"corpus": arguments.corpus or arguments.text.name, "source": None}
     if arguments.corpus is None:
         raise LorapError("corpus: missing, give --corpus NAME or --text FILE")
-    return {"corpus": arguments.corpus, "source": lookup(corpora, arguments.corpus, "corpus")}
+    texts = {name: corpus for name, corpus in corpora.items() if not isinstance(corpus, InstructionsCorpus)}
+    return {"corpus": arguments.corpus, "source": lookup(texts, arguments.corpus, "corpus")}
 
 
 def plan(arguments: Namespace) -> None:

@@ -27,12 +27,12 @@ def tune(arguments: Namespace) -> None:
     inputs = {"model": arguments.model} | ({"data": data} if data else {})
     checkpoints = arguments.out.with_name(f".{arguments.out.name}.checkpoints")
     first = os.environ.get("RANK", "0") == "0"
-    ids = {role: artifact_id(path) for role, path in inputs.items()}
-    if first and prepare_checkpoints(checkpoints, spec, ids):
-        print(f"{checkpoints}: checkpoints of other settings or of another model, removed", file=sys.stderr)
     with on_device(arguments.device, "--micro-batch (tune.NAME.micro_batch)") as device:
         if ":" in str(device):
             raise LorapError(f"--device {device}: expected auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
+        ids = {role: artifact_id(path) for role, path in inputs.items()}
+        if first and prepare_checkpoints(checkpoints, spec, ids):
+            print(f"{checkpoints}: checkpoints of other settings or of another model, removed", file=sys.stderr)
         origin = data_origin(spec)
         folder: Any = new_artifact(arguments.out, spec, inputs, str(device), folder=True, origin=origin)
         try:
@@ -75,6 +75,8 @@ def redecompose(arguments: Namespace) -> None:
         spec = parse_spec(RedecomposeSpec, arguments.spec)
     else:
         rank = int(arguments.rank) if arguments.rank.isdecimal() else arguments.rank
+        if rank not in ("k+r", "k") and not (isinstance(rank, int) and rank > 0):
+            raise LorapError(f"--rank: got {arguments.rank!r}, expected k+r, k or a whole number of at least 1")
         batch = load_params(arguments.params).compress.batch if arguments.batch is None else arguments.batch
         spec = spec_from(RedecomposeSpec, rank=rank, batch=batch)
     inputs, input_ids = model_inputs(arguments), None

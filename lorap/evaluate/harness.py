@@ -62,13 +62,18 @@ def load_task(name: str, folder: Path, local: bool) -> Any:
 
 
 def has_answer(task: Any, document: dict[str, Any]) -> bool:
-    """Whether one of a document's choices is the right one; lm-eval would count any other as answered wrongly."""
+    """Whether one of a document's choices, all of them texts, is the right one.
+
+    A document without a right answer would count as one that was answered wrongly.
+    """
     from jinja2 import TemplateError
 
     try:
         choices = task.doc_to_choice(document)
         answer = task.doc_to_text(document) if task.multiple_input else task.doc_to_target(document)
     except (*UNFIT, TemplateError):
+        return False
+    if not all(isinstance(choice, str) and choice for choice in choices):
         return False
     return 0 <= answer < len(choices) if isinstance(answer, int) else answer in choices
 
