@@ -7,7 +7,7 @@ rule tune:
     params:
         spec=lambda w: plan.tune_spec(PARAMS, w.tuning).canonical(),
         out=lambda w: f"results/{TUNED}".format(**w),
-    threads: ALL
+    threads: HALF
     resources:
         gpu=GPU,
     log:

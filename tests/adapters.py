@@ -6,7 +6,7 @@ import torch
 
 from lorap.models.folder import load_model
 from lorap.schema import Tune
-from lorap.tune.adapter import attach, save_adapter
+from lorap.tune.lora import attach, save_adapter
 
 TUNE = Tune(
     corpus="file", form="factored", rows=None, held_out=2, split_seed=42, cutoff=16, rank=4, alpha=8, dropout=0.0,

@@ -18,7 +18,8 @@ from lorap.export import export_dense
 from lorap.models.folder import load_model
 from lorap.provenance import new_artifact
 from lorap.specs import RedecomposeSpec
-from lorap.tune.adapter import CONFIG, WEIGHTS, load_adapter, load_tuned, read_adapter
+from lorap.tune.adapter import CONFIG, WEIGHTS, load_tuned, read_adapter
+from lorap.tune.lora import load_adapter
 from tests.adapters import random_adapter
 from tests.compare import BOUND, compressed, total_variation
 

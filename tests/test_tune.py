@@ -13,7 +13,8 @@ from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
 from lorap.models.folder import load_model, load_tokenizer
 from lorap.specs import TuneSpec
-from lorap.tune.adapter import WEIGHTS, attach
+from lorap.tune.adapter import WEIGHTS
+from lorap.tune.lora import attach
 from lorap.tune.train import prepare_checkpoints, train
 from tests.adapters import TUNE
 from tests.compare import compressed

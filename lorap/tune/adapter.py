@@ -1,26 +1,20 @@
-"""Adapters: LoRA beside the projections of a model, dense or factored, and the folder that they are kept in."""
+"""Adapters as they are kept in a folder: their matrices, what they were tuned on, and a model with one of them."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import Linear as LoraLinear
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from lorap.errors import LorapError
-from lorap.files import read_json, write_json
+from lorap.files import read_json
 from lorap.models.adapter import PROJECTIONS, decoder_layers, projection
-from lorap.models.folder import UNUSABLE, first_line, load_model
-from lorap.models.modeling_lorap import LowRankLinear
+from lorap.models.folder import load_model
 from lorap.models.weights import WeightsReader
 from lorap.provenance import artifact_id, meta_path, read_meta
-from lorap.schema import Form, Tune
+from lorap.schema import Form
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model.model.layers.{}.{}.{}.lora_{}.weight"
@@ -38,68 +32,6 @@ class Adapter:
     rank: int
     scaling: float
     pairs: dict[tuple[int, str], tuple[Tensor, Tensor]]  # (B, A): (out, r) and (r, in)
-
-
-def attach(model: PreTrainedModel, tune: Tune) -> PeftModel:
-    """A fresh adapter on all seven projections; where one is factored it stands beside the factors."""
-    config = LoraConfig(
-        r=tune.rank,
-        lora_alpha=tune.alpha,
-        lora_dropout=tune.dropout,
-        target_modules=list(PROJECTIONS),
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-    with _peft_unalarmed():
-        return get_peft_model(model, _knows_factors(config))
-
-
-def save_adapter(tuned: PeftModel, base: Path, out: Path) -> None:
-    """Writes an adapter in peft's form into the folder ``out``, the same bytes for the same matrices."""
-    tuned.peft_config["default"].base_model_name_or_path = str(base)
-    tuned.save_pretrained(str(out), save_embedding_layers=False)
-    (out / "README.md").unlink(missing_ok=True)  # an empty model card
-    raw = read_json(out / CONFIG)
-    raw["target_modules"] = sorted(raw["target_modules"])
-    write_json(out / CONFIG, raw)
-
-
-def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """A model with the adapter of a folder beside its projections, ready to be evaluated.
-
-    Raises:
-        LorapError: The folder holds no plain LoRA adapter, or one that does not fit the model.
-    """
-    read_adapter(folder, model)
-    try:
-        config = LoraConfig.from_pretrained(str(folder))
-        with _peft_unalarmed():
-            tuned = PeftModel.from_pretrained(model, str(folder), config=_knows_factors(config))
-    except UNUSABLE as error:
-        raise LorapError(f"{folder}: adapter cannot be loaded ({first_line(error)})") from error
-    return tuned.eval()
-
-
-class LoraFactors(LoraLinear):
-    """peft's layer for dense linears also stands beside factors; it must only be told their size."""
-
-    def _get_in_out_features(self, module: nn.Module) -> tuple[int, int]:
-        factors = cast("LowRankLinear", module)
-        return factors.in_features, factors.out_features
-
-
-def _knows_factors(config: LoraConfig) -> LoraConfig:
-    """peft forgets its custom layers with every saving, so they are registered on every loading."""
-    config._register_custom_module({LowRankLinear: LoraFactors})
-    return config
-
-
-@contextmanager
-def _peft_unalarmed() -> Iterator[None]:
-    """Without peft's warnings of names that transformers will change."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
 
 
 def read_adapter(folder: Path, model: PreTrainedModel) -> Adapter:
@@ -169,5 +101,7 @@ def load_tuned(
         return load_model(folder, dtype, device)
     require_base(adapter, folder)
     form: Form = read_meta(adapter)["spec"]["tune"]["form"] if meta_path(adapter).is_file() else "factored"
+    from lorap.tune.lora import load_adapter  # peft takes a second to import, most models have no adapter
+
     model = load_model(folder, dtype, device, form)
     return load_adapter(model, adapter)  # it answers like the model that it wraps

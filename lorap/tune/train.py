@@ -23,7 +23,7 @@ from lorap.errors import LorapError
 from lorap.files import TIMING, read_json, write_json
 from lorap.models.folder import DTYPES, load_model, load_tokenizer
 from lorap.specs import TuneSpec
-from lorap.tune.adapter import attach, save_adapter
+from lorap.tune.lora import attach, save_adapter
 from lorap.tune.watch import Watch, history_of
 
 if TYPE_CHECKING:
