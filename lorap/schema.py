@@ -47,14 +47,15 @@ class Tune(Strict):
     """LoRA tuning (method.md, 9).
 
     ``form: dense`` multiplies the factors out, as published; ``factored`` puts the adapter beside them. ``rows`` of the
-    data are used, of which ``held_out`` are not trained on; text is cut into rows of ``cutoff`` tokens. A step sees
-    ``batch`` rows, ``micro_batch`` of them at once. ``epochs`` pass over the data unless ``max_steps`` come first.
+    data are used, of which ``held_out`` (a number, or a share below 1) are not trained on; text is cut into rows of
+    ``cutoff`` tokens. A step sees ``batch`` rows, ``micro_batch`` of them at once. ``epochs`` pass over the data unless
+    ``max_steps`` come first.
     """
 
     corpus: Name
     form: Form
     rows: Count | None
-    held_out: Count
+    held_out: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     split_seed: int
     cutoff: Window
     rank: Count

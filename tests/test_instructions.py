@@ -71,6 +71,13 @@ def test_held_out_rows_are_never_trained_on_and_the_split_follows_its_seed(
     assert rows["input_ids"] == same["input_ids"] != other["input_ids"]
 
 
+def test_a_share_of_the_rows_can_be_held_out(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    data = write(tmp_path / "rows.jsonl", [ROW] * 30)
+    for share, held in ((0.1, 3), (0.001, 1)):
+        rows, held_out, _ = tuning_rows(spec(cutoff=512, held_out=share), tokenizer, data)
+        assert (len(rows), len(held_out)) == (30 - held, held)
+
+
 def test_rows_without_a_response_inside_the_cutoff_are_left_out_and_counted(
     tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:

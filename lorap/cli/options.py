@@ -6,7 +6,7 @@ from pathlib import Path
 
 TUNE_OVERRIDES: tuple[tuple[str, Callable[[str], object], str], ...] = (
     ("--rows", int, "rows of the data to use"),
-    ("--held-out", int, "rows of them that are not trained on"),
+    ("--held-out", float, "rows of them that are not trained on, or their share (of a file of yours: 0.1)"),
     ("--cutoff", int, "tokens a row"),
     ("--rank", int, "of the adapter"),
     ("--alpha", int, "scaling of the adapter, times its rank"),

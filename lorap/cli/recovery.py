@@ -16,6 +16,8 @@ from lorap.schema import Tune
 from lorap.sources import CorpusSource
 from lorap.specs import RedecomposeSpec, TuneSpec
 
+OWN_HELD_OUT = 0.1  # of a user's own file, which may have fewer rows than the published data hold out
+
 
 def tune(arguments: Namespace) -> None:
     """``lorap tune``; under torchrun every process runs it, and the first one writes."""
@@ -59,7 +61,7 @@ def _tune_spec(arguments: Namespace) -> TuneSpec:
         if not Path(arguments.data).is_file():
             known = ", ".join(sorted(params.corpora))
             raise LorapError(f"--data: {arguments.data!r} is no file, and no corpus of {known}")
-        overrides["corpus"], source = "file", None
+        overrides, source = {"held_out": OWN_HELD_OUT} | overrides | {"corpus": "file"}, None
     seed = params.seed if arguments.seed is None else arguments.seed
     return spec_from(TuneSpec, tune=checked(Tune, **(chosen.model_dump() | overrides)), source=source, seed=seed)
 

@@ -63,7 +63,7 @@ TABLE = (
             "lorap compress --model models/smol --calibration calibration.safetensors --sparsity 0.2 --out small",
             options.compress),
     Command("tune", RECOVERY, "tune", "tune a LoRA adapter for a compressed model",
-            "lorap tune --model small --data instructions.jsonl --form factored --held-out 100 --out adapter",
+            "lorap tune --model small --data instructions.jsonl --form factored --out adapter",
             options.tune),
     Command("redecompose", RECOVERY, "redecompose", "join an adapter to the factors of its model",
             "lorap redecompose --model small --adapter adapter --out tuned", options.redecompose),

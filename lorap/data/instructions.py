@@ -52,13 +52,14 @@ def tuning_rows(
     if not kept:
         raise LorapError(f"{name}: no row has a response within {settings.cutoff} tokens; raise the cutoff")
     wanted = len(kept) if settings.rows is None else settings.rows
-    if not settings.held_out < wanted <= len(kept):
+    held_out = max(1, round(settings.held_out * wanted)) if settings.held_out < 1 else int(settings.held_out)
+    if not held_out < wanted <= len(kept):
         raise LorapError(
-            f"{name}: {len(kept)} rows, expected at least {max(wanted, settings.held_out + 1)} "
-            f"({settings.held_out} of them held out); lower rows or held_out"
+            f"{name}: {len(kept)} rows, expected at least {max(wanted, held_out + 1)} "
+            f"({held_out} of them held out); lower rows or held_out"
         )
     split = datasets.Dataset.from_list(kept).train_test_split(
-        test_size=settings.held_out, train_size=wanted - settings.held_out, shuffle=True, seed=settings.split_seed
+        test_size=held_out, train_size=wanted - held_out, shuffle=True, seed=settings.split_seed
     )
     return split["train"], split["test"], len(examples) - len(kept)
 
