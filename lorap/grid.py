@@ -46,6 +46,16 @@ class Cell:
         parts = [self.model, self.calibration, f"{self.method}-{sparsity}", self.tuning, self.kept_as]
         return "/".join(part for part in parts if part)
 
+    @property
+    def tuned(self) -> "Cell":
+        """The cell whose adapter this one has."""
+        return replace(self, kept_as=None)
+
+    @property
+    def compressed(self) -> "Cell":
+        """The cell that tuning starts from."""
+        return replace(self, tuning=None, kept_as=None)
+
 
 def compressed_cells(grid: Grid) -> list[Cell]:
     """The cells that compression makes, each once, in the order of the grid."""
@@ -54,7 +64,7 @@ def compressed_cells(grid: Grid) -> list[Cell]:
 
 def tuned_cells(grid: Grid) -> list[Cell]:
     """The cells that tuning makes."""
-    return list(dict.fromkeys(replace(cell, kept_as=None) for cell in recovered_cells(grid)))
+    return list(dict.fromkeys(cell.tuned for cell in recovered_cells(grid)))
 
 
 def recovered_cells(grid: Grid) -> list[Cell]:
@@ -77,8 +87,7 @@ def wants_zeroshot(grid: Grid, cell: Cell) -> bool:
     """Whether the grid's zero-shot protocol is for this cell: dense, or in a block that asks for it."""
     if grid.zeroshot is None or cell.method is None:
         return grid.zeroshot is not None
-    compressed = replace(cell, tuning=None, kept_as=None)
-    return any(block.zeroshot for other, block in _blocks(grid) if other == compressed)
+    return any(block.zeroshot for other, block in _blocks(grid) if other == cell.compressed)
 
 
 def _blocks(grid: Grid) -> Iterator[tuple[Cell, Block]]:

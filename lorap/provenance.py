@@ -49,7 +49,7 @@ def new_artifact(
             "spec": json.loads(spec.canonical()),
             "inputs": ids,
             "origin": dict(origin or {}),
-            "id": _digest(spec.canonical(), json.dumps([ids, _lasting(files)], sort_keys=True)),
+            "id": content_id(json.loads(spec.canonical()), ids, files),
             "sha256": files,
             "versions": _versions(),
             "git_commit": _git_commit(),
@@ -81,6 +81,19 @@ def is_made_from(out: Path, spec: Spec, inputs: Mapping[str, Path]) -> bool:
     return all(file.is_file() and sha256_file(file) == sha256 for file, sha256 in files.items())
 
 
+def content_id(spec: Mapping[str, Any], inputs: Mapping[str, str], files: Mapping[str, str] | str) -> str:
+    """What identifies an artifact: settings, inputs and bytes, but for files that no second run would repeat.
+
+    Args:
+        spec: The settings as in JSON.
+        inputs: Ids by role.
+        files: The hash of a file, or those of a folder's files by name.
+    """
+    lasting = files if isinstance(files, str) else {name: sha256 for name, sha256 in files.items() if name != TIMING}
+    settings = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    return _digest(settings, json.dumps([inputs, lasting], sort_keys=True))
+
+
 def artifact_id(path: Path) -> str:
     """What identifies an input: the id in its meta, or the hash of its bytes where lorap did not make it."""
     if meta_path(path).is_file() and "id" in (meta := read_meta(path)):
@@ -96,11 +109,6 @@ def device_name(device: str) -> str:
 
         return torch.cuda.get_device_name(device)
     return platform.processor() or platform.machine()
-
-
-def _lasting(files: dict[str, str] | str) -> dict[str, str] | str:
-    """The hashes that a second run would find again."""
-    return files if isinstance(files, str) else {name: sha256 for name, sha256 in files.items() if name != TIMING}
 
 
 def _digest(*parts: str) -> str:

@@ -85,6 +85,12 @@ def test_published_rows_stand_beside_ours_with_their_source(made: Checkout) -> N
     assert "LoRAP" in lorap[0]["source"]
 
 
+def test_verify_finds_every_artifact_as_it_should_be(made: Checkout) -> None:
+    printed = made.run("lorap", "verify", "--bytes")
+    assert printed.strip() == "demo: 26 of 26 artifacts are what params.yaml says"
+    assert made.run("lorap", "prune") == ""
+
+
 def test_a_second_snakemake_has_nothing_to_do(made: Checkout) -> None:
     before = made.stamps()
     assert NOTHING in made.run("snakemake")

@@ -1,4 +1,4 @@
-"""The options of every command."""
+"""The options of the commands that make things, and those that commands share."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -20,31 +20,38 @@ TUNE_OVERRIDES: tuple[tuple[str, Callable[[str], object], str], ...] = (
 )
 
 
-def _out(parser: ArgumentParser, what: str) -> None:
+def add_out(parser: ArgumentParser, what: str) -> None:
+    """Where the result goes."""
     parser.add_argument("--out", type=Path, required=True, metavar="PATH", help=what)
 
 
-def _spec(parser: ArgumentParser) -> None:
+def add_spec(parser: ArgumentParser) -> None:
+    """All settings at once, as the workflow gives them."""
     parser.add_argument("--spec", metavar="JSON", help="all settings at once, as the workflow gives them")
 
 
-def _model(parser: ArgumentParser) -> None:
+def add_model(parser: ArgumentParser) -> None:
+    """The model folder."""
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder, see 'lorap fetch'")
 
 
-def _adapter(parser: ArgumentParser) -> None:
+def add_adapter(parser: ArgumentParser) -> None:
+    """An adapter beside it."""
     parser.add_argument("--adapter", type=Path, metavar="DIR", help="measure with an adapter, see 'lorap tune'")
 
 
-def _device(parser: ArgumentParser) -> None:
+def add_device(parser: ArgumentParser) -> None:
+    """Where to compute."""
     parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1, ...")
 
 
-def _json(parser: ArgumentParser) -> None:
+def add_json(parser: ArgumentParser) -> None:
+    """JSON in place of words."""
     parser.add_argument("--json", action="store_true", help="print JSON alone")
 
 
-def _corpus(parser: ArgumentParser) -> None:
+def add_corpus(parser: ArgumentParser) -> None:
+    """A corpus by name, or a text file."""
     parser.add_argument("--corpus", metavar="NAME", help="corpus of params.yaml; with --text only a label")
     parser.add_argument("--text", type=Path, metavar="FILE", help="a text file of your own, plain or .gz")
 
@@ -64,19 +71,19 @@ def fetch(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="model of params.yaml, hub id, GGUF file or folder")
     parser.add_argument("--revision", help="branch, tag or commit of a hub id (default: main)")
     parser.add_argument("--dtype", help="of a GGUF file's unpacked weights (default: bfloat16)")
-    _spec(parser)
-    _out(parser, "the folder to make")
+    add_spec(parser)
+    add_out(parser, "the folder to make")
 
 
 def calibrate(parser: ArgumentParser) -> None:
     """Options of ``lorap calibrate``."""
-    _model(parser)
-    _corpus(parser)
+    add_model(parser)
+    add_corpus(parser)
     parser.add_argument("--nsamples", type=int, default=128, metavar="N", help="windows (default: 128)")
     parser.add_argument("--seqlen", type=int, default=128, metavar="N", help="tokens a window (default: 128)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the draws (default: that of params.yaml)")
-    _spec(parser)
-    _out(parser, "the safetensors file to make")
+    add_spec(parser)
+    add_out(parser, "the safetensors file to make")
 
 
 def plan(parser: ArgumentParser) -> None:
@@ -84,26 +91,26 @@ def plan(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR_OR_CONFIG", help="folder or config.json")
     _method(parser)
     parser.add_argument("--tokens", type=int, default=64, metavar="N", help="length that MACs are for (default: 64)")
-    _json(parser)
+    add_json(parser)
 
 
 def compress(parser: ArgumentParser) -> None:
     """Options of ``lorap compress``."""
-    _model(parser)
+    add_model(parser)
     parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
     _method(parser)
     parser.add_argument("--form", metavar="factored|dense", help="factors, or multiplied out (default: factored)")
     parser.add_argument("--dtype", help="float32, float16, bfloat16 or auto, the model's own (default: auto)")
     parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
     parser.add_argument("--offload", action="store_true", default=None, help="keep activations in the CPU's memory")
-    _device(parser)
-    _spec(parser)
-    _out(parser, "the folder to make")
+    add_device(parser)
+    add_spec(parser)
+    add_out(parser, "the folder to make")
 
 
 def tune(parser: ArgumentParser) -> None:
     """Options of ``lorap tune``."""
-    _model(parser)
+    add_model(parser)
     parser.add_argument("--data", metavar="NAME_OR_FILE", help="corpus of params.yaml, instructions or a text of yours")
     parser.add_argument("--tuning", default="alpaca", metavar="NAME", help="tuning of params.yaml (default: alpaca)")
     override = parser.add_argument_group("in place of the tuning's own settings")
@@ -114,89 +121,49 @@ def tune(parser: ArgumentParser) -> None:
     override.add_argument("--gradient-checkpointing", action="store_true", default=None, help="less memory, more time")
     parser.add_argument("--seed", type=int, metavar="N", help="of adapter and shuffles (default: that of params.yaml)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; several GPUs: torchrun -m lorap tune ...")
-    _spec(parser)
-    _out(parser, "the folder to make")
+    add_spec(parser)
+    add_out(parser, "the folder to make")
 
 
 def redecompose(parser: ArgumentParser) -> None:
     """Options of ``lorap redecompose``."""
-    _model(parser)
+    add_model(parser)
     parser.add_argument("--adapter", type=Path, required=True, metavar="DIR", help="of this model, see 'lorap tune'")
     parser.add_argument("--rank", default="k+r", metavar="k+r|k|N", help="k+r is exact, k or a number truncates")
     parser.add_argument("--calibration", type=Path, metavar="FILE", help="activations that weigh a truncation")
     parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
-    _device(parser)
-    _spec(parser)
-    _out(parser, "the folder to make")
+    add_device(parser)
+    add_spec(parser)
+    add_out(parser, "the folder to make")
 
 
 def export(parser: ArgumentParser) -> None:
     """Options of ``lorap export``."""
-    _model(parser)
+    add_model(parser)
     parser.add_argument("--form", choices=["dense"], default="dense", help="multiplied out (default and only one)")
-    _out(parser, "the folder to make")
+    add_out(parser, "the folder to make")
 
 
 def report(parser: ArgumentParser) -> None:
     """Options of ``lorap report``."""
     parser.add_argument("--grid", metavar="NAME", help="grid of params.yaml")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="(default: results)")
-    _spec(parser)
+    add_spec(parser)
 
 
-def perplexity(parser: ArgumentParser) -> None:
-    """Options of ``lorap evaluate perplexity``."""
-    _model(parser)
-    _corpus(parser)
-    parser.add_argument("--seqlen", type=int, default=128, metavar="N", help="tokens a window (default: 128)")
-    parser.add_argument("--windows", type=int, metavar="N", help="only the first so many (default: all)")
-    _adapter(parser)
-    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
-    parser.add_argument("--special-tokens", choices=["text", "token"], help="how '<unk>' is read (default: text)")
-    parser.add_argument("--dtype", help="to compute in (default: the folder's)")
-    _device(parser)
-    _json(parser)
-    _out(parser, "the JSON file to make")
+def _grid(parser: ArgumentParser) -> None:
+    parser.add_argument("--grid", metavar="NAME", help="grid of params.yaml (default: the active ones)")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="(default: results)")
 
 
-def zeroshot(parser: ArgumentParser) -> None:
-    """Options of ``lorap evaluate zeroshot``."""
-    _model(parser)
-    _adapter(parser)
-    parser.add_argument("--tasks", metavar="A,B", help="tasks of lm-eval (default: the seven of the paper)")
-    parser.add_argument("--documents", type=int, metavar="N", help="of each task, drawn at random (default: all)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="local files, DIR/TASK/SPLIT.parquet, not the hub's")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the draws (default: that of params.yaml)")
-    parser.add_argument("--dtype", help="to compute in (default: the folder's)")
-    _device(parser)
-    _json(parser)
-    _out(parser, "the JSON file to make")
+def verify(parser: ArgumentParser) -> None:
+    """Options of ``lorap verify``."""
+    _grid(parser)
+    parser.add_argument("--step", metavar="NAME", help="only the artifacts of one step, such as compress")
+    parser.add_argument("--bytes", action="store_true", help="hash every file again")
 
 
-def cost(parser: ArgumentParser) -> None:
-    """Options of ``lorap evaluate cost``."""
-    _model(parser)
-    _adapter(parser)
-    parser.add_argument("--dtype", help="to compute in (default: the folder's)")
-    _device(parser)
-    _json(parser)
-    _out(parser, "the JSON file to make")
-
-
-def spectra(parser: ArgumentParser) -> None:
-    """Options of ``lorap evaluate spectra``."""
-    _model(parser)
-    parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
-    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
-    _device(parser)
-    _spec(parser)
-    _out(parser, "the JSON file to make")
-
-
-def suite(parser: ArgumentParser) -> None:
-    """Options of ``lorap evaluate suite``."""
-    _model(parser)
-    _adapter(parser)
-    _device(parser)
-    parser.add_argument("--spec", metavar="JSON", required=True, help="the measurements, as the workflow gives them")
-    _out(parser, "the folder to write into")
+def prune(parser: ArgumentParser) -> None:
+    """Options of ``lorap prune``."""
+    _grid(parser)
+    parser.add_argument("--remove", action="store_true", help="remove them, not only list them")

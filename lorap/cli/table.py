@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorap.cli import options
+from lorap.cli import measure_options, options
 
 COMMANDS = "lorap.cli.commands"
 RECOVERY = "lorap.cli.recovery"
+INTEGRITY = "lorap.cli.integrity"
 MEASURES = "lorap.cli.measures"
 
 
@@ -31,7 +32,7 @@ def add_commands(parser: ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in TABLE:
         _add(commands, command)
-    evaluate = commands.add_parser("evaluate", help="measure a model: perplexity, cost, spectra")
+    evaluate = commands.add_parser("evaluate", help="measure a model: perplexity, zero-shot tasks, cost, spectra")
     measures = evaluate.add_subparsers(dest="measure", required=True, metavar="MEASURE")
     for command in EVALUATE:
         _add(measures, command)
@@ -71,19 +72,24 @@ TABLE = (
             "lorap export --model small --out small-dense", options.export),
     Command("report", COMMANDS, "report", "make the tables and figures of a grid from its result files",
             "lorap report --grid demo", options.report),
+    Command("verify", INTEGRITY, "verify", "is every artifact what params.yaml says, made of what is there",
+            "lorap verify --grid demo --bytes", options.verify),
+    Command("prune", INTEGRITY, "prune", "list or remove artifacts that belong to no cell of a grid",
+            "lorap prune --grid demo --remove", options.prune),
 )  # fmt: skip
 
 EVALUATE = (
     Command("perplexity", MEASURES, "perplexity", "measure perplexity on a text or a corpus",
-            "lorap evaluate perplexity --model small --text book.txt --out perplexity.json", options.perplexity),
+            "lorap evaluate perplexity --model small --text book.txt --out perplexity.json",
+            measure_options.perplexity),
     Command("zeroshot", MEASURES, "zeroshot", "answer multiple-choice tasks of lm-eval without examples",
             "lorap evaluate zeroshot --model small --tasks piqa,arc_easy --documents 200 --out zeroshot.json",
-            options.zeroshot),
+            measure_options.zeroshot),
     Command("cost", MEASURES, "cost", "count parameters and MACs, measure memory, latency and throughput",
-            "lorap evaluate cost --model small --out cost.json", options.cost),
+            "lorap evaluate cost --model small --out cost.json", measure_options.cost),
     Command("spectra", MEASURES, "spectra", "measure how low-rank a dense model's weights are, by depth",
             "lorap evaluate spectra --model models/smol --calibration calibration.safetensors --out spectra.json",
-            options.spectra),
+            measure_options.spectra),
     Command("suite", MEASURES, "suite", "take several measurements with one loading of the model",
-            "lorap evaluate suite --model small --spec JSON --out results", options.suite),
+            "lorap evaluate suite --model small --spec JSON --out results", measure_options.suite),
 )  # fmt: skip
