@@ -9,7 +9,7 @@ from typing import Any
 from lorap import grid as plan
 from lorap.files import META, read_json, sha256_file
 from lorap.grid import ADAPTER, Cell
-from lorap.provenance import content_id
+from lorap.provenance import content_id, meta_beside
 from lorap.schema import Params
 from lorap.specs import Spec
 
@@ -52,10 +52,9 @@ def artifacts(params: Params, name: str, results: Path) -> Iterator[Artifact]:
     for cell in plan.tuned_cells(grid):
         base = {"model": _compressed(folder, cell)}
         yield _folder(folder / "tune" / cell.path, plan.tune_spec(params, str(cell.tuning)), base)
-    for cell in plan.recovered_cells(grid):
-        if cell.kept_as in plan.RANKS:
-            spec = plan.redecompose_spec(params, cell.kept_as)
-            yield _folder(folder / "redecompose" / cell.path, spec, _redecomposed_from(folder, cell))
+    for cell in plan.redecomposed_cells(grid):
+        spec = plan.redecompose_spec(params, str(cell.kept_as))
+        yield _folder(folder / "redecompose" / cell.path, spec, _redecomposed_from(folder, cell))
     for cell in plan.all_cells(grid):
         suite = plan.suite_spec(params, grid, cell)
         for measure in MEASURES:
@@ -109,7 +108,7 @@ def strays(params: Params, name: str, results: Path) -> list[Path]:
 
 
 def _file(path: Path, spec: Spec, inputs: dict[str, Path]) -> Artifact:
-    return Artifact(path, path.with_name(f"{path.name}.{META}"), spec, inputs)
+    return Artifact(path, meta_beside(path), spec, inputs)
 
 
 def _folder(path: Path, spec: Spec, inputs: dict[str, Path]) -> Artifact:
@@ -121,7 +120,7 @@ def _manifest(folder: Path, model: str) -> Path:
 
 
 def _calibration(folder: Path, model: str, calibration: Any) -> Path:
-    return folder / "calibrate" / model / f"{calibration}.safetensors.{META}"
+    return meta_beside(folder / "calibrate" / model / f"{calibration}.safetensors")
 
 
 def _compressed(folder: Path, cell: Cell) -> Path:

@@ -78,6 +78,11 @@ def recovered_cells(grid: Grid) -> list[Cell]:
     return list(dict.fromkeys(found))
 
 
+def redecomposed_cells(grid: Grid) -> list[Cell]:
+    """The tuned cells that are factored again."""
+    return [cell for cell in recovered_cells(grid) if cell.kept_as in RANKS]
+
+
 def all_cells(grid: Grid) -> list[Cell]:
     """The dense models of a grid, its compressed cells and what tuning makes of them: all that is measured."""
     return [Cell(model) for model in grid.models] + compressed_cells(grid) + recovered_cells(grid)

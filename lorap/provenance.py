@@ -61,7 +61,12 @@ def new_artifact(
 
 def meta_path(artifact: Path) -> Path:
     """Where the meta of an artifact is: inside a folder, beside a file."""
-    return artifact / META if artifact.is_dir() else artifact.with_name(f"{artifact.name}.{META}")
+    return artifact / META if artifact.is_dir() else meta_beside(artifact)
+
+
+def meta_beside(file: Path) -> Path:
+    """Where the meta of an artifact that is a file is, whether the file is there or not."""
+    return file.with_name(f"{file.name}.{META}")
 
 
 def read_meta(artifact: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -52,21 +53,21 @@ def redecompose(
     config = read_config(folder)
     dtype = config.dtype or torch.float32
     model = skeleton(config)
-    weights = open_weights(folder, model)
     require_base(adapter_folder, folder)
     adapter = read_adapter(adapter_folder, model)
     plans = [plan_again(layer, index, adapter, spec.rank) for index, layer in enumerate(decoder_layers(model))]
     target = skeleton(_config(config, plans))
     loop = LayerLoop(model, folder, input_ids, dtype, device, spec.batch) if input_ids is not None else None
+    weights = loop.weights if loop is not None else open_weights(folder, model)
     errors: list[Errors] = []
 
     def again() -> Layers:
-        layers: Layers = loop if loop else stream_layers(model, weights, dtype, device)
+        layers: Layers = loop if loop is not None else stream_layers(model, weights, dtype, device)
         for index, layer in tqdm(layers, total=len(plans), desc="redecompose", unit="layer", disable=quiet):
             exact = join(layer, index, adapter, plans[index])
-            scales = loop.scales(index, layer) if loop else {}
+            scales = loop.scales(index, layer) if loop is not None else {}
             errors.append(cut_back(layer, plans[index], exact, scales))
-            if loop:
+            if loop is not None:
                 loop.advance(index, layer)
             yield index, layer
 
@@ -107,21 +108,28 @@ def join(layer: nn.Module, index: int, adapter: Adapter, plan: LayerPlan) -> dic
     """
     exact: dict[str, Factors] = {}
     for name in PROJECTIONS:
-        small, pair = projection(layer, name), adapter.pairs.get((index, name))
-        up, down = (matrix.to(_weight(small).device) for matrix in pair) if pair else (None, None)
-        if isinstance(small, LowRankLinear):
-            left, right = small.left.weight.float(), small.right.weight.float()
-            if up is not None and down is not None:
-                left, right = torch.cat([left, adapter.scaling * up], 1), torch.cat([right, down], 0)
+        module, pair = projection(layer, name), adapter.pairs.get((index, name))
+        if isinstance(module, LowRankLinear):
+            left, right = _joined(module, pair, adapter.scaling)
             if plan.ranks[name] is None:
-                set_linear(layer, name, (left @ right).to(_weight(small).dtype), small.left.bias)
+                set_linear(layer, name, (left @ right).to(module.left.weight.dtype), module.left.bias)
             else:
                 exact[name] = (left, right)
-                _set_factors(layer, name, exact[name])
-        elif up is not None and down is not None:
-            merged = small.weight.float() + adapter.scaling * up @ down
-            set_linear(layer, name, merged.to(small.weight.dtype), small.bias)
+                _replace(layer, name, exact[name])
+        elif pair is not None:
+            up, down = (matrix.to(module.weight.device) for matrix in pair)
+            merged = module.weight.float() + adapter.scaling * up @ down
+            set_linear(layer, name, merged.to(module.weight.dtype), module.bias)
     return exact
+
+
+def _joined(small: LowRankLinear, pair: Factors | None, scaling: float) -> Factors:
+    """[L sB] and [R; A]; the factors alone where a projection has no adapter."""
+    left, right = small.left.weight.float(), small.right.weight.float()
+    if pair is None:
+        return left, right
+    up, down = (matrix.to(left.device) for matrix in pair)
+    return torch.cat([left, scaling * up], 1), torch.cat([right, down], 0)
 
 
 @torch.no_grad()
@@ -142,16 +150,13 @@ def cut_back(layer: nn.Module, plan: LayerPlan, exact: Mapping[str, Factors], sc
         rank, scale = plan.ranks[name], scales.get(INPUT_OF[name])
         if rank is not None and rank < left.shape[1]:
             short = truncate(left, right, rank, scale)
-            _set_factors(layer, name, short)
+            _replace(layer, name, short)
             errors[name] = relative_error(left @ right, short[0] @ short[1], scale)
     return errors
 
 
-def _set_factors(layer: nn.Module, name: str, factors: Factors) -> None:
-    small = projection(layer, name)
-    left, right = (factor.to(_weight(small).dtype) for factor in factors)
-    set_factors(layer, name, left, right, small.left.bias if isinstance(small, LowRankLinear) else small.bias)
-
-
-def _weight(module: nn.Linear | LowRankLinear) -> Tensor:
-    return module.left.weight if isinstance(module, LowRankLinear) else module.weight
+def _replace(layer: nn.Module, name: str, factors: Factors) -> None:
+    """Puts other factors in the place of a projection's, in its dtype and with its bias."""
+    small = cast("LowRankLinear", projection(layer, name))
+    left, right = (factor.to(small.left.weight.dtype) for factor in factors)
+    set_factors(layer, name, left, right, small.left.bias)

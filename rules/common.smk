@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from lorap import grid as plan
+from lorap.artifacts import MEASURES
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
 from lorap.report import catalogue
@@ -27,7 +28,6 @@ except LorapError as error:
 REPORT_FILES = [*(f"report/{file}" for file in catalogue.report_files()), catalogue.METRICS, catalogue.SWEEP]
 MODEL_FILES = ["config.json", "model.safetensors", "layers.json", "meta.json"]
 ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors", "history.json", "timing.json", "meta.json"]
-MEASURES = ["cost.json", "perplexity.json", "zeroshot.json"]
 
 CELL = "{grid}/compress/{model}/{calibration}/{method}-{sparsity}"
 TUNED = "{grid}/tune/{model}/{calibration}/{method}-{sparsity}/{tuning}"
@@ -80,7 +80,7 @@ def adapter_files(grid):
 
 def redecomposed_files(grid):
     """The files of every tuned model of a grid that is factored again."""
-    cells = [cell for cell in plan.recovered_cells(GRIDS[grid]) if cell.kept_as in plan.RANKS]
+    cells = plan.redecomposed_cells(GRIDS[grid])
     return [f"results/{grid}/redecompose/{cell.path}/{file}" for cell in cells for file in MODEL_FILES]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lorap.artifacts import STEPS, Artifact, artifacts, fault, strays
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
-from lorap.files import META
+from lorap.provenance import meta_beside
 from lorap.schema import Params
 
 
@@ -59,4 +59,4 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
         return
     path.unlink(missing_ok=True)
-    path.with_name(f"{path.name}.{META}").unlink()
+    meta_beside(path).unlink()

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from lorap.cli.options import add_adapter, add_corpus, add_device, add_json, add_model, add_out, add_spec
+from lorap.cli.options import add_adapter, add_batch, add_corpus, add_device, add_json, add_model, add_out, add_spec
 
 
 def perplexity(parser: ArgumentParser) -> None:
@@ -13,7 +13,7 @@ def perplexity(parser: ArgumentParser) -> None:
     parser.add_argument("--seqlen", type=int, default=128, metavar="N", help="tokens a window (default: 128)")
     parser.add_argument("--windows", type=int, metavar="N", help="only the first so many (default: all)")
     add_adapter(parser)
-    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
+    add_batch(parser)
     parser.add_argument("--special-tokens", choices=["text", "token"], help="how '<unk>' is read (default: text)")
     parser.add_argument("--dtype", help="to compute in (default: the folder's)")
     add_device(parser)
@@ -49,7 +49,7 @@ def spectra(parser: ArgumentParser) -> None:
     """Options of ``lorap evaluate spectra``."""
     add_model(parser)
     parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
-    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
+    add_batch(parser)
     add_device(parser)
     add_spec(parser)
     add_out(parser, "the JSON file to make")

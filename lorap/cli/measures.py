@@ -13,13 +13,13 @@ from lorap.specs import CostSpec, PerplexitySpec, Spec, SpectraSpec, SuiteSpec, 
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 
 def perplexity(arguments: Namespace) -> None:
     """``lorap evaluate perplexity``."""
     from lorap.evaluate.perplexity import measure_perplexity
-    from lorap.models.folder import DTYPES, load_tokenizer
-    from lorap.tune.adapter import load_tuned
+    from lorap.models.folder import load_tokenizer
 
     params = load_params(arguments.params)
     corpus = corpus_of(arguments, params.corpora)
@@ -35,7 +35,7 @@ def perplexity(arguments: Namespace) -> None:
     inputs = {"text": arguments.text} if arguments.text else {}
 
     def work(device: "torch.device") -> dict[str, Any]:
-        model = load_tuned(arguments.model, arguments.adapter, DTYPES.get(spec.dtype), device)
+        model = _load(arguments, spec.dtype, device)
         return measure_perplexity(spec, model, load_tokenizer(arguments.model), arguments.text, arguments.quiet)
 
     _measure(arguments, spec, inputs, work, "--batch (evaluate.batch)")
@@ -44,14 +44,12 @@ def perplexity(arguments: Namespace) -> None:
 def cost(arguments: Namespace) -> None:
     """``lorap evaluate cost``."""
     from lorap.evaluate.cost import measure_cost
-    from lorap.models.folder import DTYPES
-    from lorap.tune.adapter import load_tuned
 
     cost = load_params(arguments.params).evaluate.cost
     spec = spec_from(CostSpec, cost=cost, dtype=arguments.dtype or "auto")
 
     def work(device: "torch.device") -> dict[str, Any]:
-        model = load_tuned(arguments.model, arguments.adapter, DTYPES.get(spec.dtype), device)
+        model = _load(arguments, spec.dtype, device)
         return measure_cost(spec.cost, model)
 
     _measure(arguments, spec, {}, work, "evaluate.cost.batches")
@@ -61,8 +59,7 @@ def zeroshot(arguments: Namespace) -> None:
     """``lorap evaluate zeroshot``."""
     from lorap.evaluate.tasks import TASKS
     from lorap.evaluate.zeroshot import measure_zeroshot
-    from lorap.models.folder import DTYPES, load_tokenizer
-    from lorap.tune.adapter import load_tuned
+    from lorap.models.folder import load_tokenizer
 
     tasks = arguments.tasks.split(",") if arguments.tasks else list(TASKS)
     protocol = checked(Zeroshot, tasks=tasks, documents=arguments.documents)
@@ -70,7 +67,7 @@ def zeroshot(arguments: Namespace) -> None:
     spec = spec_from(ZeroshotSpec, zeroshot=protocol, seed=seed, dtype=arguments.dtype or "auto")
 
     def work(device: "torch.device") -> dict[str, Any]:
-        model = load_tuned(arguments.model, arguments.adapter, DTYPES.get(spec.dtype), device)
+        model = _load(arguments, spec.dtype, device)
         return measure_zeroshot(spec, model, load_tokenizer(arguments.model), arguments.data, arguments.quiet)
 
     _measure(arguments, spec, {}, work, "--documents")
@@ -103,6 +100,14 @@ def suite(arguments: Namespace) -> None:
     with on_device(arguments.device, "evaluate.batch or evaluate.cost.batches") as device:
         run_suite(spec, arguments.model, arguments.adapter, arguments.out, device, arguments.quiet)
     announce(arguments.out)
+
+
+def _load(arguments: Namespace, dtype: str, device: "torch.device") -> "PreTrainedModel":
+    """The model that was asked for, with its adapter where one is given."""
+    from lorap.models.folder import DTYPES
+    from lorap.tune.adapter import load_tuned
+
+    return load_tuned(arguments.model, arguments.adapter, DTYPES.get(dtype), device)
 
 
 def _measure(

@@ -45,6 +45,11 @@ def add_device(parser: ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1, ...")
 
 
+def add_batch(parser: ArgumentParser) -> None:
+    """How much is computed at once."""
+    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
+
+
 def add_json(parser: ArgumentParser) -> None:
     """JSON in place of words."""
     parser.add_argument("--json", action="store_true", help="print JSON alone")
@@ -101,7 +106,7 @@ def compress(parser: ArgumentParser) -> None:
     _method(parser)
     parser.add_argument("--form", metavar="factored|dense", help="factors, or multiplied out (default: factored)")
     parser.add_argument("--dtype", help="float32, float16, bfloat16 or auto, the model's own (default: auto)")
-    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
+    add_batch(parser)
     parser.add_argument("--offload", action="store_true", default=None, help="keep activations in the CPU's memory")
     add_device(parser)
     add_spec(parser)
@@ -131,7 +136,7 @@ def redecompose(parser: ArgumentParser) -> None:
     parser.add_argument("--adapter", type=Path, required=True, metavar="DIR", help="of this model, see 'lorap tune'")
     parser.add_argument("--rank", default="k+r", metavar="k+r|k|N", help="k+r is exact, k or a number truncates")
     parser.add_argument("--calibration", type=Path, metavar="FILE", help="activations that weigh a truncation")
-    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
+    add_batch(parser)
     add_device(parser)
     add_spec(parser)
     add_out(parser, "the folder to make")

@@ -32,9 +32,10 @@ def tune(arguments: Namespace) -> None:
     with on_device(arguments.device, "--micro-batch (tune.NAME.micro_batch)") as device:
         if ":" in str(device):
             raise LorapError(f"--device {device}: expected auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
-        ids = {role: artifact_id(path) for role, path in inputs.items()}
-        if first and prepare_checkpoints(checkpoints, spec, ids):
-            print(f"{checkpoints}: checkpoints of other settings or of another model, removed", file=sys.stderr)
+        if first:
+            ids = {role: artifact_id(path) for role, path in inputs.items()}
+            if prepare_checkpoints(checkpoints, spec, ids):
+                print(f"{checkpoints}: checkpoints of other settings or of another model, removed", file=sys.stderr)
         origin = data_origin(spec)
         folder: Any = new_artifact(arguments.out, spec, inputs, str(device), folder=True, origin=origin)
         try:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from lorap.files import META
 from lorap.grid import (
-    ADAPTER,
     Cell,
     all_cells,
     calibrations,
     compressed_cells,
-    recovered_cells,
+    redecomposed_cells,
     tuned_cells,
     wants_zeroshot,
 )
@@ -46,7 +45,7 @@ def chain(spec: ReportSpec, folder: Path) -> list[Step]:
     grid = spec.grid
     measured = {f"evaluate/{cell.path}": not lacks(spec, folder, cell) for cell in all_cells(grid)}
     spectra = _present(folder, [f"evaluate/{model}/spectra.json" for model in grid.models])
-    factored = [f"redecompose/{cell.path}" for cell in recovered_cells(grid) if cell.kept_as != ADAPTER]
+    factored = [f"redecompose/{cell.path}" for cell in redecomposed_cells(grid)]
     made = _present(folder, [f"models/{model}.json" for model in grid.models])
     windows = _present(folder, [f"calibrate/{model}/{name}.safetensors" for model, name in calibrations(grid)])
     compressed = _present(folder, [f"compress/{cell.path}/{META}" for cell in compressed_cells(grid)])

@@ -1,14 +1,13 @@
 """Where every number comes from: the metas of a grid's artifacts, and what they say of a cell in words."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lorap.files import META
-from lorap.grid import ADAPTER, Cell, all_cells, compressed_cells, recovered_cells, tuned_cells
+from lorap.grid import Cell, all_cells, compressed_cells, redecomposed_cells, tuned_cells
 from lorap.report.costs import COST, TUNING
-from lorap.report.results import read_optional, tuning_of
+from lorap.report.results import read_optional
 from lorap.specs import ReportSpec
 
 MEASURES = {"perplexity": "perplexity.json", "zero-shot": "zeroshot.json", COST: "cost.json"}  # by their first word
@@ -41,10 +40,9 @@ def cell_facts(spec: ReportSpec, provenance: Mapping[str, Any], cell: Cell) -> l
     seed = calibration.get("spec", {}).get("seed", chosen.seed)
     windows = f"{cell.calibration}: {chosen.nsamples} windows of {chosen.seqlen} tokens, seed {seed}"
     facts.append(("calibration", _origin(windows, calibration)))
-    compressed = replace(cell, tuning=None, kept_as=None)
-    facts += _run("compressed", provenance.get(f"compress/{compressed.path}"))
+    facts += _run("compressed", provenance.get(f"compress/{cell.compressed.path}"))
     if cell.tuning:
-        tuned = provenance.get(f"tune/{tuning_of(cell).path}", {})
+        tuned = provenance.get(f"tune/{cell.tuned.path}", {})
         settings = spec.tune[cell.tuning].model_dump() | {"seed": tuned.get("spec", {}).get("seed")}
         kept = f", kept as {cell.kept_as}" if cell.kept_as else ""
         facts.append(("tuning", _origin(f"{cell.tuning}{kept}: {_listed(settings)}", tuned)))
@@ -67,7 +65,7 @@ def _folders(spec: ReportSpec) -> Iterator[str]:
     """The artifacts that are folders."""
     yield from (f"compress/{cell.path}" for cell in compressed_cells(spec.grid))
     yield from (f"tune/{cell.path}" for cell in tuned_cells(spec.grid))
-    yield from (f"redecompose/{cell.path}" for cell in recovered_cells(spec.grid) if cell.kept_as != ADAPTER)
+    yield from (f"redecompose/{cell.path}" for cell in redecomposed_cells(spec.grid))
 
 
 def _files(spec: ReportSpec) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """What a grid's result files say, as one row a cell; a missing file leaves its cells empty."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +79,6 @@ def read_tunings(spec: ReportSpec, folder: Path) -> dict[Cell, dict[str, Any]]:
         if history := read_optional(place / "history.json"):
             found[cell] = history | (read_optional(place / "timing.json") or {})
     return found
-
-
-def tuning_of(cell: Cell) -> Cell:
-    """The cell of the tuning that a recovered cell comes from."""
-    return replace(cell, kept_as=None)
 
 
 def read_optional(path: Path) -> Any:
