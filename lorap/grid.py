@@ -92,7 +92,13 @@ def wants_zeroshot(grid: Grid, cell: Cell) -> bool:
     """Whether the grid's zero-shot protocol is for this cell: dense, or in a block that asks for it."""
     if grid.zeroshot is None or cell.method is None:
         return grid.zeroshot is not None
-    return any(block.zeroshot for other, block in _blocks(grid) if other == cell.compressed)
+    return any(block.zeroshot and _has(grid, block, cell) for block in grid.cells)
+
+
+def _has(grid: Grid, block: Block, cell: Cell) -> bool:
+    """Whether a block has a cell, tuned or not."""
+    calibrations = block.calibrations or [grid.calibration]
+    return cell.method in block.methods and cell.sparsity in block.sparsities and cell.calibration in calibrations
 
 
 def _blocks(grid: Grid) -> Iterator[tuple[Cell, Block]]:

@@ -45,18 +45,39 @@ def new_artifact(
     ):
         yield partial
         files = {file.name: sha256_file(file) for file in sorted(partial.iterdir())} if folder else sha256_file(partial)
-        meta = {
-            "spec": json.loads(spec.canonical()),
-            "inputs": ids,
-            "origin": dict(origin or {}),
-            "id": content_id(json.loads(spec.canonical()), ids, files),
-            "sha256": files,
-            "versions": _versions(),
-            "git_commit": _git_commit(),
-            "device": device_name(device),
-            "wall_seconds": round(time.monotonic() - started, 3),
-        }
-        write_json(beside or partial / META, meta)
+        write_json(beside or partial / META, make_meta(spec, ids, files, started, device, origin))
+
+
+def make_meta(
+    spec: Spec,
+    ids: Mapping[str, str],
+    files: Mapping[str, str] | str,
+    started: float,
+    device: str = "cpu",
+    origin: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The content of a meta.json.
+
+    Args:
+        spec: The settings that the artifact is made from.
+        ids: Those of its inputs, by role.
+        files: The hash of the file, or those of the folder's files by name.
+        started: When the work began, by the monotonic clock.
+        device: Where the work ran.
+        origin: Where data from outside came from.
+    """
+    settings = json.loads(spec.canonical())
+    return {
+        "spec": settings,
+        "inputs": dict(ids),
+        "origin": dict(origin or {}),
+        "id": content_id(settings, ids, files),
+        "sha256": files,
+        "versions": _versions(),
+        "git_commit": _git_commit(),
+        "device": device_name(device),
+        "wall_seconds": round(time.monotonic() - started, 3),
+    }
 
 
 def meta_path(artifact: Path) -> Path:

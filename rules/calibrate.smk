@@ -1,7 +1,6 @@
 rule calibrate:
     input:
         manifest="results/{grid}/models/{model}.json",
-        model=ancient("models/{model}/meta.json"),
     output:
         with_meta("results/{grid}/calibrate/{model}/{calibration}.safetensors"),
     params:
@@ -11,4 +10,4 @@ rule calibrate:
     benchmark:
         "logs/{grid}/calibrate/{model}/{calibration}.tsv"
     shell:
-        "lorap calibrate --spec {params.spec:q} --model models/{wildcards.model} --out {output[0]} > {log} 2>&1"
+        FETCHED + "lorap calibrate --spec {params.spec:q} --model models/{wildcards.model} --out {output[0]} >> {log} 2>&1"

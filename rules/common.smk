@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from lorap import grid as plan
-from lorap.artifacts import MEASURES
+from lorap.integrity.artifacts import MEASURES
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
 from lorap.report import catalogue
@@ -25,7 +25,7 @@ try:
 except LorapError as error:
     raise WorkflowError(str(error)) from None
 
-REPORT_FILES = [*(f"report/{file}" for file in catalogue.report_files()), catalogue.METRICS, catalogue.SWEEP]
+REPORT_FILES = [*catalogue.made_files(), "report/meta.json"]
 MODEL_FILES = ["config.json", "model.safetensors", "layers.json", "meta.json"]
 ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors", "history.json", "timing.json", "meta.json"]
 

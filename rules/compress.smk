@@ -1,7 +1,6 @@
 rule compress:
     input:
         manifest="results/{grid}/models/{model}.json",
-        model=ancient("models/{model}/meta.json"),
         calibration=with_meta("results/{grid}/calibrate/{model}/{calibration}.safetensors"),
     output:
         [f"results/{CELL}/{file}" for file in MODEL_FILES],
@@ -16,5 +15,5 @@ rule compress:
     benchmark:
         f"logs/{CELL}.tsv"
     shell:
-        "lorap compress --spec {params.spec:q} --model models/{wildcards.model}"
-        " --calibration {input.calibration[0]} --out {params.out} > {log} 2>&1"
+        FETCHED + "lorap compress --spec {params.spec:q} --model models/{wildcards.model}"
+        " --calibration {input.calibration[0]} --out {params.out} >> {log} 2>&1"

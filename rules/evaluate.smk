@@ -9,12 +9,10 @@ def measured(folder):
 rule evaluate_dense:
     input:
         manifest="results/{grid}/models/{model}.json",
-        model=ancient("models/{model}/meta.json"),
     output:
         measured("{grid}/evaluate/{model}/dense"),
     params:
         spec=suite_of,
-        of="--model models/{model}",
     threads: TIMED
     resources:
         gpu=GPU,
@@ -23,10 +21,11 @@ rule evaluate_dense:
     benchmark:
         "logs/{grid}/evaluate/{model}/dense.tsv"
     shell:
-        "lorap evaluate suite --spec {params.spec:q} {params.of} --out $(dirname {output[0]}) > {log} 2>&1"
+        FETCHED + "lorap evaluate suite --spec {params.spec:q} --model models/{wildcards.model}"
+        " --out $(dirname {output[0]}) >> {log} 2>&1"
 
 
-use rule evaluate_dense as evaluate_compressed with:
+rule evaluate_compressed:
     input:
         [f"results/{CELL}/{file}" for file in MODEL_FILES],
     output:
@@ -34,14 +33,19 @@ use rule evaluate_dense as evaluate_compressed with:
     params:
         spec=suite_of,
         of=f"--model results/{CELL}",
+    threads: TIMED
+    resources:
+        gpu=GPU,
     log:
         f"logs/{MEASURED}.log",
     benchmark:
         f"logs/{MEASURED}.tsv"
+    shell:
+        "lorap evaluate suite --spec {params.spec:q} {params.of} --out $(dirname {output[0]}) > {log} 2>&1"
 
 
 # The compressed model with the adapter beside it, as the paper evaluates it.
-use rule evaluate_dense as evaluate_adapter with:
+use rule evaluate_compressed as evaluate_adapter with:
     input:
         [f"results/{CELL}/{file}" for file in MODEL_FILES],
         [f"results/{TUNED}/{file}" for file in ADAPTER_FILES],
@@ -56,7 +60,7 @@ use rule evaluate_dense as evaluate_adapter with:
         f"logs/{MEASURED}/{{tuning}}/adapter.tsv"
 
 
-use rule evaluate_dense as evaluate_redecomposed with:
+use rule evaluate_compressed as evaluate_redecomposed with:
     input:
         [f"results/{REDECOMPOSED}/{file}" for file in MODEL_FILES],
     output:
@@ -73,7 +77,6 @@ use rule evaluate_dense as evaluate_redecomposed with:
 rule spectra:
     input:
         manifest="results/{grid}/models/{model}.json",
-        model=ancient("models/{model}/meta.json"),
         calibration=lambda w: with_meta(
             f"results/{w.grid}/calibrate/{w.model}/{GRIDS[w.grid].calibration}.safetensors"
         ),
@@ -89,5 +92,5 @@ rule spectra:
     benchmark:
         "logs/{grid}/evaluate/{model}/spectra.tsv"
     shell:
-        "lorap evaluate spectra --spec {params.spec:q} --model models/{wildcards.model}"
-        " --calibration {input.calibration[0]} --out {output[0]} > {log} 2>&1"
+        FETCHED + "lorap evaluate spectra --spec {params.spec:q} --model models/{wildcards.model}"
+        " --calibration {input.calibration[0]} --out {output[0]} >> {log} 2>&1"

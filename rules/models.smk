@@ -1,21 +1,9 @@
-# Base models are shared by the grids. They are fetched only when a job needs them: a pulled checkout may lack them.
+# Base models are shared by the grids and stay out of DVC. What a grid's artifacts depend on is the manifest, with
+# repository, revision and hashes; a job that reads the weights gets them by it, since a pulled checkout lacks them.
+FETCHED = "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2>&1; "
+
+
 rule fetch:
-    output:
-        "models/{model}/meta.json",
-    params:
-        spec=lambda w: plan.fetch_spec(PARAMS, w.model).canonical(),
-    log:
-        "logs/models/{model}.log",
-    benchmark:
-        "logs/models/{model}.tsv"
-    shell:
-        "lorap fetch {wildcards.model} --spec {params.spec:q} --out models/{wildcards.model} > {log} 2>&1"
-
-
-# What a grid's artifacts depend on in place of the weights: repository, revision and hashes.
-rule manifest:
-    input:
-        ancient("models/{model}/meta.json"),
     output:
         "results/{grid}/models/{model}.json",
     params:
@@ -25,4 +13,5 @@ rule manifest:
     benchmark:
         "logs/{grid}/models/{model}.tsv"
     shell:
-        "cp {input} {output} 2> {log}"
+        "lorap fetch {wildcards.model} --spec {params.spec:q} --out models/{wildcards.model} > {log} 2>&1;"
+        " cp models/{wildcards.model}/meta.json {output}"

@@ -19,4 +19,5 @@ rule report:
     benchmark:
         "logs/{grid}/report.tsv"
     shell:
-        "lorap report --spec {params.spec:q} --results results > {log} 2>&1"
+        "lorap verify --grid {wildcards.grid} --until evaluate > {log} 2>&1;"
+        " lorap report --spec {params.spec:q} --results results >> {log} 2>&1"

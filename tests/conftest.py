@@ -1,6 +1,7 @@
 """Tiny random models of every family, a tiny tokenizer, and the real data where it is present."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transformers import (
 )
 
 from lorap.data.corpora import pydoc_rows
+from tests.workflow import Checkout, make_checkout
 
 settings.register_profile("lorap", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("lorap")
@@ -124,3 +126,18 @@ def work(tmp_path: Path, tiny_folder: Path, windows: torch.Tensor, monkeypatch: 
     save_file({"input_ids": windows}, tmp_path / "c.safetensors")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Checkout:
+    """A checkout of the workflow in which `snakemake` has run once."""
+    checkout = make_checkout(tmp_path_factory.mktemp("made") / "checkout", tiny_folder)
+    checkout.commit()
+    checkout.run("snakemake")
+    return checkout
+
+
+@pytest.fixture
+def copy_of_made(made: Checkout, tmp_path: Path) -> Checkout:
+    """The same, free to be changed; times of files are kept."""
+    return Checkout(Path(shutil.copytree(made.folder, tmp_path / "checkout", symlinks=True)))

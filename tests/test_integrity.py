@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from lorap.artifacts import artifacts
 from lorap.config import load_params
-from lorap.files import META
-from lorap.provenance import new_artifact
+from lorap.files import META, read_json, sha256_file, write_json
+from lorap.integrity.artifacts import Artifact, artifacts
+from lorap.provenance import make_meta, new_artifact
 from tests.command import call, faults, succeed
 
 CELL = "tiny/pydoc/lorap-0.5"
@@ -52,11 +53,21 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             artifact.path.parent.mkdir(parents=True)
             shutil.copyfile(f"models/tiny/{META}", artifact.path)
             continue
+        if artifact.path.name == "report":
+            _report(artifact)
+            continue
         inputs = {role: _made(meta) for role, meta in artifact.inputs.items()}
         is_folder = artifact.meta.name == META
         with new_artifact(artifact.path, artifact.spec, inputs, folder=is_folder) as place:
             (place / "config.json" if is_folder else place).write_text(json.dumps(str(artifact.path)))
     return tmp_path / "results/small"
+
+
+def _report(artifact: Artifact) -> None:
+    ids = {role: read_json(meta)["id"] for role, meta in artifact.inputs.items()}
+    (artifact.root / "metrics.json").write_text("{}")
+    files = {"metrics.json": sha256_file(artifact.root / "metrics.json")}
+    write_json(artifact.meta, make_meta(artifact.spec, ids, files, time.monotonic()))
 
 
 def _made(meta: Path) -> Path:
@@ -67,8 +78,8 @@ def _made(meta: Path) -> Path:
 
 
 def test_a_whole_tree_is_right(tree: Path) -> None:
-    assert succeed("verify", "--bytes") == "small: 26 of 26 artifacts are what params.yaml says\n"
-    assert succeed("verify", "--step", "compress") == "small: 2 of 2 artifacts are what params.yaml says\n"
+    assert succeed("verify", "--bytes") == "small: 27 of 27 artifacts are what params.yaml says\n"
+    assert succeed("verify", "--until", "compress") == "small: 4 of 4 artifacts are what params.yaml says\n"
     assert succeed("prune") == ""
 
 
@@ -90,34 +101,46 @@ def flip(file: str) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("damage", "lines"),
+    ("damage", "lines", "more"),
     [
-        (flip(f"compress/{CELL}/config.json"), [f"compress/{CELL}: damaged, config.json has other bytes than"]),
-        (flip(f"evaluate/{CELL}/cost.json"), [f"evaluate/{CELL}/cost.json: damaged, cost.json has other bytes"]),
-        (lambda tree: (tree / f"compress/{CELL}/config.json").unlink(), [f"compress/{CELL}: incomplete, config"]),
+        (flip(f"compress/{CELL}/config.json"), [f"compress/{CELL}: damaged, config.json has other bytes than"], 16),
+        (flip(f"evaluate/{CELL}/cost.json"), [f"evaluate/{CELL}/cost.json: damaged, cost.json has other bytes"], 1),
+        (flip("metrics.json"), ["report: damaged, metrics.json has other bytes"], 0),
+        (lambda tree: (tree / f"compress/{CELL}/config.json").unlink(), [f"compress/{CELL}: incomplete, config"], 16),
         (lambda tree: (tree / f"tune/{CELL}/alpaca/meta.json").unlink(), [
             f"tune/{CELL}/alpaca: missing",
-            f"redecompose/{CELL}/alpaca/exact: made from another adapter than",
-            f"redecompose/{CELL}/alpaca/truncated: made from another adapter than",
-            *(f"evaluate/{CELL}/alpaca/adapter/{name}.json: made from another adapter than"
+            f"redecompose/{CELL}/alpaca/exact: its adapter is missing",
+            f"redecompose/{CELL}/alpaca/truncated: its adapter is missing",
+            *(f"evaluate/{CELL}/alpaca/adapter/{name}.json: its adapter is missing"
               for name in ("cost", "perplexity", "zeroshot")),
-        ]),
+            f"report: its tune/{CELL}/alpaca is missing",
+        ], 6),
         (edit(f"evaluate/{CELL}/cost.json.meta.json", id="0" * 64), [
             f"evaluate/{CELL}/cost.json: cost.json.meta.json was edited, its id does not fit",
-        ]),
+            f"report: made from another evaluate/{CELL}/cost.json than",
+        ], 0),
         (edit(f"evaluate/{CELL}/cost.json.meta.json", sha256="0" * 64), [
             f"evaluate/{CELL}/cost.json: cost.json.meta.json was edited",
-        ]),
+        ], 1),
         (edit(f"evaluate/{CELL}/cost.json.meta.json", inputs={"model": "0" * 64}), [
             f"evaluate/{CELL}/cost.json: made from another model than",
-        ]),
+        ], 1),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_an_artifact_is_told(tree: Path, damage: Callable[[Path], Any], lines: list[str]) -> None:
+def test_what_is_wrong_with_an_artifact_is_told(
+    tree: Path, damage: Callable[[Path], Any], lines: list[str], more: int
+) -> None:
     damage(tree)
     done = call("verify", "--bytes")
-    assert done.out == f"small: {26 - len(lines)} of 26 artifacts are what params.yaml says\n"
-    found = done.err.replace("lorap: error: results/small/", "").splitlines()
+    assert done.out == f"small: {27 - len(lines) - more} of 27 artifacts are what params.yaml says\n"
+    if more:
+        lines = [*lines, f"{more} more are made from these"]
+    found = (
+        done.err.replace("lorap: error: ", "")
+        .replace("\nresults/small/", "\n")
+        .removeprefix("results/small/")
+        .splitlines()
+    )
     assert len(found) == len(lines)
     assert all(line.startswith(start) for line, start in zip(found, lines, strict=True)), found
 
@@ -126,7 +149,8 @@ def test_a_changed_setting_makes_its_step_stale_and_no_other(tree: Path) -> None
     params_with(seed=1)
     found = call("verify").err.splitlines()
     assert [line.split(": ", 3)[3] for line in found if "/calibrate/" in line] == ["made from other settings (seed)"]
-    assert not [line for line in found if "/compress/" in line], "what it is made from is still on disk"
+    assert not [line for line in found if "/compress/" in line], "its own settings are right"
+    assert found[-1].endswith(" more are made from these")
 
 
 def test_what_no_cell_has_is_listed_and_removed_when_asked(tree: Path) -> None:
@@ -139,11 +163,13 @@ def test_what_no_cell_has_is_listed_and_removed_when_asked(tree: Path) -> None:
     assert not (tree / f"compress/{CELL}").exists()
     assert (tree / "calibrate/tiny/pydoc.safetensors").exists()
     assert succeed("prune") == ""
-    assert succeed("verify") == "small: 6 of 6 artifacts are what params.yaml says\n"
+    left = call("verify")
+    assert left.out == "small: 6 of 7 artifacts are what params.yaml says\n"
+    assert "report: made from other settings (grid, methods, tune)" in left.err
 
 
 def test_an_unknown_step_or_grid_is_refused(tree: Path) -> None:
-    assert faults(call("verify", "--step", "bake")) == [
-        "--step: unknown step 'bake', expected one of models, calibrate, compress, tune, redecompose, evaluate"
+    assert faults(call("verify", "--until", "bake")) == [
+        "--until: unknown step 'bake', expected one of models, calibrate, compress, tune, redecompose, evaluate, report"
     ]
     assert faults(call("prune", "--grid", "nope"))[0].startswith("grid: unknown name 'nope', expected one of ")

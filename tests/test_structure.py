@@ -27,9 +27,22 @@ LAYERS: dict[str, set[str]] = {
     "recovery": {"core", "base", "models", "methods", "compression", "tune"},
     "evaluate": {"core", "base", "meter", "models", "data", "compression", "tune"},
     "report": {"base"},
-    "cli": {"base", "models", "methods", "data", "fetch", "compression", "tune", "recovery", "evaluate", "report"},
+    "integrity": {"base"},
+    "cli": {
+        "base",
+        "models",
+        "methods",
+        "data",
+        "fetch",
+        "compression",
+        "tune",
+        "recovery",
+        "evaluate",
+        "report",
+        "integrity",
+    },
 }
-BASE = ("errors", "files", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "provenance", "artifacts")
+BASE = ("errors", "files", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "provenance")
 COMPRESSION = ("layers", "plan", "compress", "export")
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 HEAVY = {"torch", "transformers", "peft", "lm_eval", "datasets", "safetensors", "tokenizers"}

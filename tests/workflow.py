@@ -12,6 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PARTS = ("Snakefile", "rules", "profiles", "dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore", "lorap")
+NOTHING = "Nothing to be done"  # as Snakemake says it
 LIMIT = 600  # seconds that no call comes near, unless it hangs
 
 

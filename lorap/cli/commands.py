@@ -7,6 +7,7 @@ from typing import Any
 from lorap.cli.work import announce, method_of, on_device, print_json, recipe_of, spec_from
 from lorap.config import load_params, lookup, parse_spec
 from lorap.errors import LorapError
+from lorap.files import only_one, read_json
 from lorap.grid import report_spec
 from lorap.sources import InstructionsCorpus
 from lorap.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, ReportSpec
@@ -14,18 +15,46 @@ from lorap.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, Repo
 
 def fetch(arguments: Namespace) -> None:
     """``lorap fetch``."""
+    if arguments.name.endswith(".json"):
+        _fetch_again(Path(arguments.name), arguments.out)
+    else:
+        _fetch(arguments)
+
+
+def _fetch_again(manifest: Path, out: Path) -> None:
+    """Makes the folder of a manifest, unless it is there."""
+    from lorap.provenance import artifact_id, meta_path
+
+    wanted = read_json(manifest)
+    try:
+        spec = FetchSpec.model_validate(wanted["spec"])
+        known = wanted["id"], wanted["sha256"], wanted["origin"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LorapError(f"{manifest}: is no manifest of a model, expected the meta.json of one") from error
+    with only_one(out):  # several jobs may want it at once
+        if meta_path(out).is_file() and artifact_id(out) == known[0]:
+            return
+        from lorap.fetch import fetch_again
+
+        fetch_again(wanted, spec.model, out)
+    announce(out)
+
+
+def _fetch(arguments: Namespace) -> None:
+    """Gets a model by name or spec, unless it is there."""
     from lorap.fetch import fetch as fetch_model
     from lorap.fetch import local_inputs
     from lorap.provenance import is_made_from, new_artifact
 
     spec = parse_spec(FetchSpec, arguments.spec) if arguments.spec else _fetch_spec(arguments)
     inputs = local_inputs(spec.model)
-    if is_made_from(arguments.out, spec, inputs):
-        announce(arguments.out, "is there already")
-        return
-    origin: dict[str, str] = {}
-    with new_artifact(arguments.out, spec, inputs, folder=True, origin=origin) as folder:
-        origin |= fetch_model(spec.model, folder)
+    with only_one(arguments.out):
+        if is_made_from(arguments.out, spec, inputs):
+            announce(arguments.out, "is there already")
+            return
+        origin: dict[str, str] = {}
+        with new_artifact(arguments.out, spec, inputs, folder=True, origin=origin) as folder:
+            origin |= fetch_model(spec.model, folder)
     announce(arguments.out)
 
 

@@ -1,13 +1,14 @@
-"""The commands that keep results honest: verify and prune."""
+"""The commands that keep results honest: verify, adopt and prune."""
 
 import shutil
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from lorap.artifacts import STEPS, Artifact, artifacts, fault, strays
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
+from lorap.integrity.artifacts import STEPS, Artifact, artifacts, strays
+from lorap.integrity.faults import DERIVED, MISSING, OTHER_CODE, accept_code, faults
 from lorap.provenance import meta_beside
 from lorap.schema import Params
 
@@ -15,14 +16,43 @@ from lorap.schema import Params
 def verify(arguments: Namespace) -> None:
     """``lorap verify``."""
     params = load_params(arguments.params)
-    faults = []
+    told = []
     for name in _grids(params, arguments):
-        found = list(_chosen(params, name, arguments))
-        wrong = [f"{artifact.path}: {what}" for artifact in found if (what := fault(artifact, arguments.bytes))]
+        found = list(faults(_chosen(params, name, arguments), arguments.bytes))
+        wrong = [(artifact, fault) for artifact, fault in found if fault]
         print(f"{name}: {len(found) - len(wrong)} of {len(found)} artifacts are what params.yaml says")
-        faults += wrong
-    if faults:
-        raise LorapError("\n".join(faults))
+        told += _lines(wrong)
+    if told:
+        raise LorapError("\n".join(told))
+
+
+def adopt(arguments: Namespace) -> None:
+    """``lorap adopt``."""
+    from lorap.integrity.adopt import drop, require_workflow, take_over
+
+    require_workflow()
+    params = load_params(arguments.params)
+    for name in _grids(params, arguments):
+        if arguments.accept_code:
+            _accept(params, name, arguments)
+        found = list(faults(artifacts(params, name, arguments.results), arguments.bytes))
+        stale = [(artifact, fault) for artifact, fault in found if fault and not fault.endswith(MISSING)]
+        for artifact, _ in stale:
+            drop(artifact)
+        print("".join(f"{line}\n" for line in _lines(stale)), end="")
+        if fresh := [artifact for artifact, fault in found if fault is None]:
+            take_over(name, fresh)
+        missing = len(found) - len(fresh) - len(stale)
+        print(f"{name}: {len(fresh)} artifacts taken over, {len(stale)} to be made again, {missing} missing")
+
+
+def _accept(params: Params, name: str, arguments: Namespace) -> None:
+    """Accepts today's code for every artifact whose settings are right and whose code is not."""
+    found = faults(artifacts(params, name, arguments.results))
+    other = [artifact for artifact, fault in found if fault == OTHER_CODE]
+    for artifact in other:
+        accept_code(artifact, arguments.accept_code)
+    print(f"{name}: today's code accepted for {len(other)} artifacts, as their metas say")
 
 
 def prune(arguments: Namespace) -> None:
@@ -38,6 +68,13 @@ def prune(arguments: Namespace) -> None:
             print(f"{name}: {len(found)} strays; 'lorap prune --remove' removes them")
 
 
+def _lines(wrong: list[tuple[Artifact, str]]) -> list[str]:
+    """What is wrong with each artifact; those that are only made from such a one are counted."""
+    told = [f"{artifact.path}: {fault}" for artifact, fault in wrong if not fault.endswith(DERIVED)]
+    derived = len(wrong) - len(told)
+    return [*told, f"{derived} more are made from these"] if derived else told
+
+
 def _grids(params: Params, arguments: Namespace) -> list[str]:
     names = [arguments.grid] if arguments.grid else params.active
     for name in names:
@@ -46,12 +83,13 @@ def _grids(params: Params, arguments: Namespace) -> list[str]:
 
 
 def _chosen(params: Params, name: str, arguments: Namespace) -> Iterator[Artifact]:
-    """The artifacts of a grid, or of one of its steps."""
-    if arguments.step is not None and arguments.step not in STEPS:
-        raise LorapError(f"--step: unknown step {arguments.step!r}, expected one of {', '.join(STEPS)}")
-    for artifact in artifacts(params, name, arguments.results):
-        if arguments.step in (None, artifact.path.relative_to(arguments.results / name).parts[0]):
-            yield artifact
+    """The artifacts of a grid, up to those of one of its steps."""
+    last = arguments.until or STEPS[-1]
+    if last not in STEPS:
+        raise LorapError(f"--until: unknown step {last!r}, expected one of {', '.join(STEPS)}")
+    wanted = STEPS[: STEPS.index(last) + 1]
+    folder = arguments.results / name
+    return (a for a in artifacts(params, name, arguments.results) if a.path.relative_to(folder).parts[0] in wanted)
 
 
 def _remove(path: Path) -> None:

@@ -73,7 +73,7 @@ def _method(parser: ArgumentParser) -> None:
 
 def fetch(parser: ArgumentParser) -> None:
     """Options of ``lorap fetch``."""
-    parser.add_argument("name", metavar="NAME", help="model of params.yaml, hub id, GGUF file or folder")
+    parser.add_argument("name", metavar="NAME", help="model of params.yaml, hub id, GGUF file, folder or manifest")
     parser.add_argument("--revision", help="branch, tag or commit of a hub id (default: main)")
     parser.add_argument("--dtype", help="of a GGUF file's unpacked weights (default: bfloat16)")
     add_spec(parser)
@@ -164,8 +164,21 @@ def _grid(parser: ArgumentParser) -> None:
 def verify(parser: ArgumentParser) -> None:
     """Options of ``lorap verify``."""
     _grid(parser)
-    parser.add_argument("--step", metavar="NAME", help="only the artifacts of one step, such as compress")
+    parser.add_argument("--until", metavar="STEP", help="leave out what comes after a step, such as compress")
+    _bytes(parser)
+
+
+def _bytes(parser: ArgumentParser) -> None:
     parser.add_argument("--bytes", action="store_true", help="hash every file again")
+
+
+def adopt(parser: ArgumentParser) -> None:
+    """Options of ``lorap adopt``."""
+    parser.add_argument("--grid", metavar="NAME", help="grid of params.yaml (default: the active ones)")
+    parser.set_defaults(results=Path("results"))  # where the workflow has them
+    _bytes(parser)
+    why = "keep what other code made; the reason is recorded with each artifact"
+    parser.add_argument("--accept-code", metavar="WHY", help=why)
 
 
 def prune(parser: ArgumentParser) -> None:

@@ -74,6 +74,8 @@ TABLE = (
             "lorap report --grid demo", options.report),
     Command("verify", INTEGRITY, "verify", "is every artifact what params.yaml says, made of what is there",
             "lorap verify --grid demo --bytes", options.verify),
+    Command("adopt", INTEGRITY, "adopt", "take over results that were pulled or copied; the workflow makes the others",
+            "lorap adopt --grid demo", options.adopt),
     Command("prune", INTEGRITY, "prune", "list or remove artifacts that belong to no cell of a grid",
             "lorap prune --grid demo --remove", options.prune),
 )  # fmt: skip

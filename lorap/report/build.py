@@ -1,12 +1,14 @@
 """A report: every table and figure of a grid, from its result files alone (``lorap report``)."""
 
 import shutil
+import time
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
 
-from lorap.files import new_file, write_json
+from lorap.files import META, new_file, sha256_file, write_json
+from lorap.provenance import make_meta
 from lorap.report import catalogue
 from lorap.report.figures import FIGURES
 from lorap.report.formats import exact, write_table
@@ -21,12 +23,13 @@ from lorap.specs import ReportSpec
 
 
 def build_report(spec: ReportSpec, folder: Path) -> str:
-    """Writes ``folder``/report, metrics.json and sweep.csv; returns the main table in Markdown.
+    """Writes ``folder``/report, metrics.json and sweep.csv, the meta last; returns the main table in Markdown.
 
     Args:
         spec: The grid and what it uses.
         folder: The results of the grid.
     """
+    started = time.monotonic()
     results = read_results(spec, folder)
     out = folder / "report"
     partial = folder / ".report.partial"
@@ -41,11 +44,15 @@ def build_report(spec: ReportSpec, folder: Path) -> str:
     provenance = read_provenance(spec, folder)
     write_json(partial / catalogue.PROVENANCE, provenance)
     write_page(spec, folder, partial, tables, provenance)
+    (out / META).unlink(missing_ok=True)
     for file in catalogue.report_files():
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         (partial / file).rename(out / file)
     shutil.rmtree(partial)
     _write_metrics(spec, results, folder)
+    ids = {path: meta["id"] for path, meta in provenance.items() if "id" in meta}
+    hashes = {name: sha256_file(folder / name) for name in catalogue.made_files()}
+    write_json(out / META, make_meta(spec, ids, hashes, started))
     return (out / "main.md").read_text(encoding="utf-8")
 
 

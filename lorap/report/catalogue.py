@@ -36,3 +36,8 @@ def report_files() -> list[str]:
     tables = [f"{name}.{kind}" for name in TABLES for kind in TABLE_FORMATS]
     figures = [f"{name}.{kind}" for name in FIGURES for kind in FIGURE_FORMATS]
     return [PAGE, *tables, *(f"figures/{file}" for file in figures), PROVENANCE]
+
+
+def made_files() -> list[str]:
+    """All that a report is, below the grid's folder, its meta aside."""
+    return [*(f"report/{file}" for file in report_files()), METRICS, SWEEP]

@@ -1,37 +1,37 @@
-"""Every artifact that a grid should have, and whether what is on disk is that; no torch here."""
+"""Every artifact that a grid should have, each after those that it is made of; no torch here."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lorap import grid as plan
-from lorap.files import META, read_json, sha256_file
+from lorap.files import META
 from lorap.grid import ADAPTER, Cell
-from lorap.provenance import content_id, meta_beside
-from lorap.schema import Params
+from lorap.provenance import meta_beside
+from lorap.schema import Grid, Params
 from lorap.specs import Spec
 
 MEASURES = ("cost.json", "perplexity.json", "zeroshot.json")
-STEPS = ("models", "calibrate", "compress", "tune", "redecompose", "evaluate")  # folders of a grid's artifacts
+STEPS = ("models", "calibrate", "compress", "tune", "redecompose", "evaluate", "report")
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A folder, or a file with its meta beside it, that a step makes.
+    """What a step makes: a folder, or a file with its meta beside it.
 
-    ``inputs`` are the metas of what it is made of, by role.
+    ``inputs`` are the metas of what it is made of, by role. ``root`` is where the files are that the meta lists.
     """
 
     path: Path
     meta: Path
+    root: Path
     spec: Spec
     inputs: dict[str, Path] = field(default_factory=dict)
 
 
 def artifacts(params: Params, name: str, results: Path) -> Iterator[Artifact]:
-    """Every artifact of a grid, each after those that it is made of.
+    """Every artifact of a grid, its report last.
 
     A base model is known by its manifest, since a pulled checkout may lack its weights.
 
@@ -40,21 +40,38 @@ def artifacts(params: Params, name: str, results: Path) -> Iterator[Artifact]:
         name: The grid's.
         results: The folder that holds the results of all grids.
     """
-    grid, folder = params.grids[name], results / name
+    folder = results / name
+    sources = {}
+    for artifact in _sources(params, params.grids[name], folder):
+        sources[name_in(folder, artifact.path)] = artifact.meta
+        yield artifact
+    report = folder / "report"
+    yield Artifact(report, report / META, folder, plan.report_spec(params, name), sources)
+
+
+def name_in(folder: Path, path: Path) -> str:
+    """What an artifact is called in a report: its place below the grid's folder; a model goes without its .json."""
+    place = path.relative_to(folder)
+    return str(place.with_suffix("") if place.parts[0] == "models" else place)
+
+
+def _sources(params: Params, grid: Grid, folder: Path) -> Iterator[Artifact]:
+    """All that a report is made from."""
     for model in grid.models:
         manifest = _manifest(folder, model)
-        yield Artifact(manifest, manifest, plan.fetch_spec(params, model))
+        yield Artifact(manifest, manifest, folder, plan.fetch_spec(params, model))
     for model, calibration in plan.calibrations(grid):
         file = folder / "calibrate" / model / f"{calibration}.safetensors"
         yield _file(file, plan.calibrate_spec(params, calibration), {"model": _manifest(folder, model)})
     for cell in plan.compressed_cells(grid):
-        yield _folder(folder / "compress" / cell.path, _compress_spec(params, cell), _compressed_from(folder, cell))
+        spec = plan.compress_spec(params, str(cell.method), cell.sparsity)
+        yield _folder(folder / "compress" / cell.path, spec, _compressed_from(folder, cell))
     for cell in plan.tuned_cells(grid):
         base = {"model": _compressed(folder, cell)}
         yield _folder(folder / "tune" / cell.path, plan.tune_spec(params, str(cell.tuning)), base)
     for cell in plan.redecomposed_cells(grid):
-        spec = plan.redecompose_spec(params, str(cell.kept_as))
-        yield _folder(folder / "redecompose" / cell.path, spec, _redecomposed_from(folder, cell))
+        rank = plan.redecompose_spec(params, str(cell.kept_as))
+        yield _folder(folder / "redecompose" / cell.path, rank, _redecomposed_from(folder, cell))
     for cell in plan.all_cells(grid):
         suite = plan.suite_spec(params, grid, cell)
         for measure in MEASURES:
@@ -62,37 +79,6 @@ def artifacts(params: Params, name: str, results: Path) -> Iterator[Artifact]:
     for model in grid.models:
         sources = {"model": _manifest(folder, model), "calibration": _calibration(folder, model, grid.calibration)}
         yield _file(folder / "evaluate" / model / "spectra.json", plan.spectra_spec(params), sources)
-
-
-def fault(artifact: Artifact, with_bytes: bool = False) -> str | None:
-    """What is wrong with an artifact, None where it is what the settings say and its inputs are those on disk.
-
-    Args:
-        artifact: The artifact.
-        with_bytes: Also hash its files again.
-    """
-    if not artifact.meta.is_file():
-        return "missing"
-    meta = read_json(artifact.meta)
-    wanted = json.loads(artifact.spec.canonical())
-    if changed := sorted(key for key in {*wanted, *meta["spec"]} if wanted.get(key) != meta["spec"].get(key)):
-        return f"made {'by other code' if changed == ['code'] else 'from other settings (' + ', '.join(changed) + ')'}"
-    for role, source in artifact.inputs.items():
-        if not source.is_file() or read_json(source)["id"] != meta["inputs"].get(role):
-            return f"made from another {role} than {source.parent if source.name == META else source} is now"
-    if meta["id"] != content_id(wanted, meta["inputs"], meta["sha256"]):
-        return f"{artifact.meta.name} was edited, its id does not fit what it says"
-    return None if artifact.path == artifact.meta else _damage(artifact.path, meta["sha256"], with_bytes)
-
-
-def _damage(path: Path, hashes: dict[str, str] | str, with_bytes: bool) -> str | None:
-    files = {path: hashes} if isinstance(hashes, str) else {path / name: sha256 for name, sha256 in hashes.items()}
-    for file, sha256 in files.items():
-        if not file.is_file():
-            return f"incomplete, {file.name} is missing"
-        if with_bytes and sha256_file(file) != sha256:
-            return f"damaged, {file.name} has other bytes than were written"
-    return None
 
 
 def strays(params: Params, name: str, results: Path) -> list[Path]:
@@ -108,11 +94,11 @@ def strays(params: Params, name: str, results: Path) -> list[Path]:
 
 
 def _file(path: Path, spec: Spec, inputs: dict[str, Path]) -> Artifact:
-    return Artifact(path, meta_beside(path), spec, inputs)
+    return Artifact(path, meta_beside(path), path.parent, spec, inputs)
 
 
 def _folder(path: Path, spec: Spec, inputs: dict[str, Path]) -> Artifact:
-    return Artifact(path, path / META, spec, inputs)
+    return Artifact(path, path / META, path, spec, inputs)
 
 
 def _manifest(folder: Path, model: str) -> Path:
@@ -125,10 +111,6 @@ def _calibration(folder: Path, model: str, calibration: Any) -> Path:
 
 def _compressed(folder: Path, cell: Cell) -> Path:
     return folder / "compress" / cell.compressed.path / META
-
-
-def _compress_spec(params: Params, cell: Cell) -> Spec:
-    return plan.compress_spec(params, str(cell.method), cell.sparsity)
 
 
 def _compressed_from(folder: Path, cell: Cell) -> dict[str, Path]:
