@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from lorap import grid as plan
 from lorap.integrity.artifacts import MEASURES
@@ -24,6 +25,9 @@ try:
     GRIDS = {name: lookup(PARAMS.grids, name, "grid") for name in ACTIVE}
 except LorapError as error:
     raise WorkflowError(str(error)) from None
+
+if not Path(".snakemake/metadata").is_dir() and any(list(Path("results", grid, "models").glob("*.json")) for grid in ACTIVE):
+    logger.warning("These results were made elsewhere: 'lorap adopt' takes them over, else they may be made again.")
 
 REPORT_FILES = [*catalogue.made_files(), "report/meta.json"]
 MODEL_FILES = ["config.json", "model.safetensors", "layers.json", "meta.json"]

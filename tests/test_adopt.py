@@ -33,10 +33,14 @@ def steps_of(planned: str) -> set[str]:
 
 
 def test_what_was_pulled_is_taken_over_and_nothing_is_made_again(pulled: Checkout) -> None:
-    assert "compress" in steps_of(pulled.run("snakemake", "-n")), "times say nothing after a pull"
+    planned = pulled.run("snakemake", "-n")
+    assert "compress" in steps_of(planned), "times say nothing after a pull"
+    assert "'lorap adopt' takes them over" in planned
     before = {name: (pulled.folder / name).read_bytes() for name in pulled.stamps()}
     assert pulled.run("lorap", "adopt") == "demo: 27 artifacts taken over, 0 to be made again, 0 missing\n"
-    assert NOTHING in pulled.run("snakemake")
+    again = pulled.run("snakemake")
+    assert NOTHING in again
+    assert "lorap adopt" not in again
     assert {name: (pulled.folder / name).read_bytes() for name in pulled.stamps()} == before
     assert not (pulled.folder / "models").exists(), "nothing needs the weights"
 
