@@ -27,7 +27,20 @@ LAYERS: dict[str, set[str]] = {
     "recovery": {"core", "base", "models", "methods", "compression", "tune"},
     "evaluate": {"core", "base", "meter", "models", "data", "compression", "tune"},
     "report": {"base"},
-    "cli": {"base", "models", "methods", "data", "fetch", "compression", "tune", "recovery", "evaluate", "report"},
+    "comparison": {"base", "report"},
+    "cli": {
+        "base",
+        "models",
+        "methods",
+        "data",
+        "fetch",
+        "compression",
+        "tune",
+        "recovery",
+        "evaluate",
+        "report",
+        "comparison",
+    },
 }
 BASE = ("errors", "files", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "provenance", "artifacts")
 COMPRESSION = ("layers", "plan", "compress", "export")
@@ -39,7 +52,7 @@ def layer_of(module: str) -> str:
     """The layer of a module such as ``lorap.core.budget``; the bare package belongs to the base."""
     top = module.split(".")[1] if "." in module else "errors"
     groups = dict.fromkeys(BASE, "base") | dict.fromkeys(COMPRESSION, "compression")
-    groups |= {"redecompose": "recovery", "__main__": "cli"}
+    groups |= {"redecompose": "recovery", "compare": "comparison", "snapshot": "comparison", "__main__": "cli"}
     layer = groups.get(top, top)
     assert layer in LAYERS, f"{module} belongs to no layer, give it one here"
     return layer
@@ -87,7 +100,7 @@ def test_the_modeling_file_that_travels_needs_no_lorap() -> None:
     assert names - set(sys.stdlib_module_names) == {"torch", "transformers"}
 
 
-@pytest.mark.parametrize("layer", ["base", "report"])
+@pytest.mark.parametrize("layer", ["base", "report", "comparison"])
 def test_a_layer_that_is_run_often_starts_without_heavy_libraries(layer: str, tmp_path: Path) -> None:
     names = [module_of(file) for file in FILES if layer_of(module_of(file)) == layer]
     code = f"import sys, {', '.join(names)}; print(*sorted(sys.modules.keys() & {HEAVY!r}))"

@@ -12,6 +12,7 @@ from lorap.cli import measure_options, options
 COMMANDS = "lorap.cli.commands"
 RECOVERY = "lorap.cli.recovery"
 INTEGRITY = "lorap.cli.integrity"
+COMPARING = "lorap.cli.comparing"
 MEASURES = "lorap.cli.measures"
 
 
@@ -74,6 +75,8 @@ TABLE = (
             "lorap report --grid demo", options.report),
     Command("verify", INTEGRITY, "verify", "is every artifact what params.yaml says, made of what is there",
             "lorap verify --grid demo --bytes", options.verify),
+    Command("compare", COMPARING, "compare_results", "are the tables of a run those of git, but for rounding",
+            "lorap compare --grid demo --with HEAD --tolerance 0.01", options.compare),
     Command("prune", INTEGRITY, "prune", "list or remove artifacts that belong to no cell of a grid",
             "lorap prune --grid demo --remove", options.prune),
 )  # fmt: skip
