@@ -96,6 +96,17 @@ def test_the_file_records_where_its_windows_came_from(tmp_path: Path, tokenizer:
         }
 
 
+def test_the_same_content_is_the_same_bytes(tmp_path: Path, windows: Tensor) -> None:
+    origin = {name: f"{name}, Grüße" for name in ("corpus", "tokenizer", "seed", "nsamples", "seqlen", "text_sha256")}
+    files = [tmp_path / f"{number}.safetensors" for number in range(8)]
+    for file in files:
+        write_calibration(file, windows, origin)
+    assert len({file.read_bytes() for file in files}) == 1
+    with safe_open(files[0], framework="pt") as file:
+        assert file.metadata() == origin
+        assert torch.equal(file.get_tensor("input_ids"), windows)
+
+
 def test_a_text_file_is_one_text(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     text = "\n".join(pydoc_rows("tuning")[:2])
     (tmp_path / "text.txt").write_text(text)

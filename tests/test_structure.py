@@ -27,7 +27,7 @@ LAYERS: dict[str, set[str]] = {
     "recovery": {"core", "base", "models", "methods", "compression", "tune"},
     "evaluate": {"core", "base", "meter", "models", "data", "compression", "tune"},
     "report": {"base"},
-    "integrity": {"base"},
+    "integrity": {"base", "report"},
     "cli": {
         "base",
         "models",
@@ -100,7 +100,7 @@ def test_the_modeling_file_that_travels_needs_no_lorap() -> None:
     assert names - set(sys.stdlib_module_names) == {"torch", "transformers"}
 
 
-@pytest.mark.parametrize("layer", ["base", "report"])
+@pytest.mark.parametrize("layer", ["base", "report", "integrity"])
 def test_a_layer_that_is_run_often_starts_without_heavy_libraries(layer: str, tmp_path: Path) -> None:
     names = [module_of(file) for file in FILES if layer_of(module_of(file)) == layer]
     code = f"import sys, {', '.join(names)}; print(*sorted(sys.modules.keys() & {HEAVY!r}))"

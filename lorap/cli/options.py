@@ -181,6 +181,16 @@ def adopt(parser: ArgumentParser) -> None:
     parser.add_argument("--accept-code", metavar="WHY", help=why)
 
 
+def compare(parser: ArgumentParser) -> None:
+    """Options of ``lorap compare``."""
+    _grid(parser)
+    where = "git revision, whose results/ is read, or a folder such as results (default: HEAD)"
+    parser.add_argument("--with", dest="reference", default="HEAD", metavar="REV_OR_FOLDER", help=where)
+    share = "largest relative difference of two numbers that agree (default: 0.01)"
+    parser.add_argument("--tolerance", type=float, default=0.01, metavar="SHARE", help=share)
+    add_json(parser)
+
+
 def prune(parser: ArgumentParser) -> None:
     """Options of ``lorap prune``."""
     _grid(parser)

@@ -12,6 +12,7 @@ from lorap.cli import measure_options, options
 COMMANDS = "lorap.cli.commands"
 RECOVERY = "lorap.cli.recovery"
 INTEGRITY = "lorap.cli.integrity"
+COMPARING = "lorap.cli.comparing"
 MEASURES = "lorap.cli.measures"
 
 
@@ -76,6 +77,8 @@ TABLE = (
             "lorap verify --grid demo --bytes", options.verify),
     Command("adopt", INTEGRITY, "adopt", "take over results that were pulled or copied; the workflow makes the others",
             "lorap adopt --grid demo", options.adopt),
+    Command("compare", COMPARING, "compare_results", "are the tables of a run those of git, but for rounding",
+            "lorap compare --grid demo --with HEAD --tolerance 0.01", options.compare),
     Command("prune", INTEGRITY, "prune", "list or remove artifacts that belong to no cell of a grid",
             "lorap prune --grid demo --remove", options.prune),
 )  # fmt: skip

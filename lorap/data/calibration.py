@@ -15,11 +15,12 @@ from lorap.errors import LorapError
 from lorap.files import sha256_text
 
 TENSOR = "input_ids"
+METADATA = "__metadata__"  # in the header of a safetensors file
 
 
 def write_calibration(path: Path, input_ids: Tensor, origin: Mapping[str, str]) -> None:
-    """Writes windows (nsamples, seqlen), int64, and their origin as metadata."""
-    path.write_bytes(save({TENSOR: input_ids.contiguous()}, metadata=dict(origin)))
+    """Writes windows (nsamples, seqlen), int64, and their origin as metadata; the same bytes for the same content."""
+    path.write_bytes(_in_order(save({TENSOR: input_ids.contiguous()}, metadata=dict(origin))))
 
 
 def read_calibration(path: Path, tokenizer: PreTrainedTokenizerBase | None) -> Tensor:
@@ -50,6 +51,16 @@ def read_calibration(path: Path, tokenizer: PreTrainedTokenizerBase | None) -> T
     if tokenizer is not None and made_with is not None and made_with != tokenizer_hash(tokenizer):
         raise LorapError(f"{path}: was made with another tokenizer than the model's; run 'lorap calibrate' again")
     return input_ids
+
+
+def _in_order(data: bytes) -> bytes:
+    """The bytes of a safetensors file with its metadata sorted: the library writes them in an order drawn at random."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    header[METADATA] = dict(sorted(header.get(METADATA, {}).items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[begin:]
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:

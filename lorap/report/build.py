@@ -14,7 +14,7 @@ from lorap.report.figures import FIGURES
 from lorap.report.formats import exact, write_table
 from lorap.report.main_table import tuned_names
 from lorap.report.page import write_page
-from lorap.report.provenance import read_provenance
+from lorap.report.provenance import parted, read_provenance
 from lorap.report.results import is_main, read_results
 from lorap.report.scores import score_columns
 from lorap.report.style import STYLE, write_figure
@@ -42,7 +42,9 @@ def build_report(spec: ReportSpec, folder: Path) -> str:
         with mpl.rc_context(STYLE):
             write_figure(FIGURES[name](spec, results, folder), partial / "figures" / name, spec.report.dpi)
     provenance = read_provenance(spec, folder)
-    write_json(partial / catalogue.PROVENANCE, provenance)
+    lasting, measured = parted(provenance)
+    write_json(partial / catalogue.PROVENANCE, lasting)
+    write_json(partial / catalogue.PROVENANCE_TIMING, measured)
     write_page(spec, folder, partial, tables, provenance)
     (out / META).unlink(missing_ok=True)
     for file in catalogue.report_files():

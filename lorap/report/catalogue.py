@@ -23,10 +23,12 @@ FIGURES = {
     "error_by_layer": "Weighted relative error of the compressed weights, by depth",
     "spectra": "Share of the rank that holds 90 % of a weight's activation-weighted energy, by depth",
 }
+MEASURED_TABLES = ("timing", "tuning_cost")  # of what no second run repeats
 TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("png", "pdf")
 PAGE = "index.html"
 PROVENANCE = "provenance.json"
+PROVENANCE_TIMING = "provenance_timing.json"
 METRICS = "metrics.json"
 SWEEP = "sweep.csv"
 
@@ -35,7 +37,7 @@ def report_files() -> list[str]:
     """Names of all files of a report."""
     tables = [f"{name}.{kind}" for name in TABLES for kind in TABLE_FORMATS]
     figures = [f"{name}.{kind}" for name in FIGURES for kind in FIGURE_FORMATS]
-    return [PAGE, *tables, *(f"figures/{file}" for file in figures), PROVENANCE]
+    return [PAGE, *tables, *(f"figures/{file}" for file in figures), PROVENANCE, PROVENANCE_TIMING]
 
 
 def made_files() -> list[str]:

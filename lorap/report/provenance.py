@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lorap.files import META
+from lorap.files import META, TIMING
 from lorap.grid import Cell, all_cells, compressed_cells, redecomposed_cells, tuned_cells
 from lorap.report.costs import COST, TUNING
 from lorap.report.results import read_optional
 from lorap.specs import ReportSpec
 
 MEASURES = {"perplexity": "perplexity.json", "zero-shot": "zeroshot.json", COST: "cost.json"}  # by their first word
+WALL = "wall_seconds"
 Fact = tuple[str, str]
 
 
@@ -26,6 +27,21 @@ def read_provenance(spec: ReportSpec, folder: Path) -> dict[str, Any]:
         if protocol := _protocol(content):
             found[path] = (found[path] or {}) | {"protocol": protocol}
     return {path: meta for path, meta in found.items() if meta is not None}
+
+
+def parted(provenance: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a second run repeats of the metas, and what it does not: wall times, and hashes of files that hold times."""
+    lasting: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
+    for path, meta in provenance.items():
+        varies = {WALL, "id", "sha256"} if path.endswith(MEASURES[COST]) else {WALL}
+        lasting[path] = {name: value for name, value in meta.items() if name not in varies}
+        measured[path] = {name: value for name, value in meta.items() if name in varies}
+        hashes = meta.get("sha256")
+        if isinstance(hashes, dict) and TIMING in hashes:
+            lasting[path]["sha256"] = {file: sha256 for file, sha256 in hashes.items() if file != TIMING}
+            measured[path]["sha256"] = {TIMING: hashes[TIMING]}
+    return lasting, measured
 
 
 def cell_facts(spec: ReportSpec, provenance: Mapping[str, Any], cell: Cell) -> list[Fact]:
@@ -102,7 +118,7 @@ def _origin(what: str, meta: Mapping[str, Any]) -> str:
 def _run(what: str, meta: Mapping[str, Any] | None) -> list[Fact]:
     if not meta or "git_commit" not in meta:
         return []
-    return [(what, f"at commit {meta['git_commit']}, on {meta['device']}, in {meta['wall_seconds']:,.1f} s")]
+    return [(what, f"at commit {meta['git_commit']}, on {meta['device']}, in {meta[WALL]:,.1f} s")]
 
 
 def _software(meta: Mapping[str, Any]) -> list[Fact]:

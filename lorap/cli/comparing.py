@@ -1,0 +1,56 @@
+"""The command that checks a run's numbers against known ones: compare."""
+
+from argparse import Namespace
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from lorap.cli.work import print_json
+from lorap.config import load_params, lookup
+from lorap.errors import LorapError
+from lorap.integrity.compare import Comparison, compare
+from lorap.integrity.snapshot import read_folder, read_revision
+
+
+def compare_results(arguments: Namespace) -> None:
+    """``lorap compare``."""
+    if not (arguments.tolerance >= 0 and isfinite(arguments.tolerance)):
+        raise LorapError(f"--tolerance: got {arguments.tolerance:g}, expected a share of at least 0, such as 0.01")
+    params = load_params(arguments.params)
+    grids = [arguments.grid] if arguments.grid else params.active
+    for grid in grids:
+        lookup(params.grids, grid, "grid")
+    found = {grid: _compare_grid(arguments, grid) for grid in grids}
+    if arguments.json:
+        print_json({grid: _as_json(comparison, arguments) for grid, comparison in found.items()})
+    else:
+        for grid, comparison in found.items():
+            for difference in comparison.differences:
+                print(f"{grid}: {difference}")
+            print(f"{grid}: {comparison.summary(arguments.tolerance, arguments.reference)}")
+    beyond = {grid: len(comparison.beyond) for grid, comparison in found.items()}
+    if faults := [
+        f"{grid}: differs from {arguments.reference} in {n} place{'s' * (n > 1)}" for grid, n in beyond.items() if n
+    ]:
+        raise LorapError("\n".join(faults))
+
+
+def _compare_grid(arguments: Namespace, grid: str) -> Comparison:
+    reference = Path(arguments.reference)
+    was = read_folder(reference, grid) if reference.is_dir() else read_revision(arguments.reference, grid)
+    return compare(was, read_folder(arguments.results, grid), arguments.tolerance)
+
+
+def _as_json(comparison: Comparison, arguments: Namespace) -> dict[str, Any]:
+    differences = [asdict(difference) for difference in comparison.differences]
+    for difference in differences:  # JSON has no infinity
+        if difference["relative"] is not None and not isfinite(difference["relative"]):
+            difference["relative"] = None
+    return {
+        "with": arguments.reference,
+        "tolerance": arguments.tolerance,
+        "numbers": comparison.numbers,
+        "within": comparison.within,
+        "differences": differences,
+    }

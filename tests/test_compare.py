@@ -1,0 +1,210 @@
+"""`lorap compare` finds every number, text and row that differs from known results, and nothing else."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lorap.files import write_json
+from lorap.integrity.compare import compare
+from lorap.integrity.snapshot import Tables
+from lorap.report import catalogue
+from lorap.report.formats import write_table
+from lorap.report.recovery import CHANGE
+from lorap.report.results import read_results
+from lorap.report.tables import make_tables
+from tests.command import Done, call, fault, succeed
+from tests.results_folder import CALIBRATION, MODEL, fill, small_spec
+
+CELL = f"{MODEL}/{CALIBRATION}/lorap-0.5"
+PUBLISHED = "lihuang258/LoRAP@4e34b7f figures/eval_result.png"
+AUTHOR = ("-c", "user.email=test@example.org", "-c", "user.name=test")
+Edit = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results whose tables are those of made-up measurements."""
+    spec, results = small_spec(), tmp_path_factory.mktemp("known") / "results"
+    folder = fill(spec, tmp_path_factory.mktemp("made"))
+    (results / "small/report").mkdir(parents=True)
+    for name, table in make_tables(spec, read_results(spec, folder), folder).items():
+        write_table(table, results / "small/report" / name, catalogue.TABLES[name], spec.report.digits)
+    write_json(results / "small" / catalogue.METRICS, {CELL: {"wikitext2": 105.25}})
+    (results / "small" / catalogue.SWEEP).write_text(f"cell,text,perplexity\n{CELL},wikitext2,105.25\n")
+    return results
+
+
+@pytest.fixture
+def checkout(known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The report's folder in a git checkout in which just these results are committed."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(known, "results")
+    grid = {"models": ["smollm2-135m-instruct"], "calibration": "pydoc-32x128", "cells": [], "perplexity": ["pydoc"]}
+    Path("params.yaml").write_text(json.dumps({"active": ["small"], "grids": {"small": grid, "other": grid}}))
+    git("init", "--quiet")
+    git("add", "results")
+    git(*AUTHOR, "commit", "--quiet", "--message", "results")
+    return Path("results/small/report")
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True)
+
+
+def edited(file: str, edit: Callable[[pd.DataFrame], pd.DataFrame | None]) -> Edit:
+    """An edit of a CSV file of the report, whose values are texts."""
+
+    def apply(report: Path) -> None:
+        frame = pd.read_csv(report / file, dtype=str, keep_default_na=False)
+        changed = edit(frame)
+        (frame if changed is None else changed).to_csv(report / file, index=False, lineterminator="\n")
+
+    return apply
+
+
+def put(file: str, column: str, value: str) -> Edit:
+    """An edit of one value, in the row of CELL."""
+
+    def edit(frame: pd.DataFrame) -> None:
+        assert (frame.cell == CELL).sum() == 1
+        frame.loc[frame.cell == CELL, column] = value
+
+    return edited(file, edit)
+
+
+def told(done: Done) -> tuple[list[str], int, int]:
+    """The lines of differences, and how many numbers of how many agree."""
+    *lines, last = done.out.removesuffix("\n").split("\n")
+    found = re.fullmatch(r"small: (\d+) of (\d+) numbers within 1 % of HEAD(; \d+ other differences?)?", last)
+    assert found, last
+    beyond = int(found[2]) - int(found[1]) + int((found[3] or "; 0 ").split()[1])
+    places = f"{beyond} place{'s' * (beyond > 1)}"
+    assert done.err == (f"lorap: error: small: differs from HEAD in {places}\n" if beyond else "")
+    assert done.code == (beyond > 0)
+    return [line.removeprefix("small: ") for line in lines], int(found[1]), int(found[2])
+
+
+def test_the_same_results_differ_in_nothing(checkout: Path) -> None:
+    lines, within, numbers = told(call("compare"))
+    assert (lines, within) == ([], numbers)
+    assert numbers > 200
+    assert succeed("compare", "--with", "results", "--tolerance", 0).endswith("within 0 % of results\n")
+
+
+def test_measured_times_may_differ(checkout: Path) -> None:
+    put("timing.csv", "memory MiB", "77")(checkout)
+    (checkout / "tuning_cost.csv").unlink()
+    assert told(call("compare"))[0] == []
+
+
+W = f"main.csv: {CELL}: wikitext2: was 102.25, is"
+SOURCE = "this run, ptb on the first 400 windows"
+
+
+@pytest.mark.parametrize(
+    ("edit", "line", "missed"),
+    [
+        (put("main.csv", "wikitext2", "103.1"), f"{W} 103.1 (+0.831%)", 0),
+        (put("main.csv", "wikitext2", "101.1"), f"{W} 101.1 (-1.125%, beyond)", 1),
+        (put("main.csv", "wikitext2", ""), f"{W} empty", 1),
+        (put("main.csv", "wikitext2", "inf"), f"{W} inf (+inf%, beyond)", 1),
+        (put("main.csv", "wikitext2", "nan"), f"{W} nan (+nan%, beyond)", 1),
+        (put("main.csv", "wikitext2", "few"), f"{W} few", 1),
+        (put("main.csv", "source", "a run"), f"main.csv: {CELL}: source: was {SOURCE}, is a run", 0),
+        (put("allocation.csv", "attention", "svd"), f"allocation.csv: {CELL}: attention: was awsvd, is svd", 0),
+        (put("allocation.csv", "sparsity", "0.501"), f"allocation.csv: {CELL}: sparsity: was 0.5, is 0.501", 0),
+        (edited("main.csv", lambda frame: frame.replace("15.69", "15.70")),
+         f"main.csv: 0.2, no, LLaMA-7B, LoRAP, {PUBLISHED}: wikitext2: was 15.69, is 15.70 (+0.064%, beyond)", 0),
+        (lambda report: write_json(report.parent / "metrics.json", {CELL: {"wikitext2": 210.5}}),
+         f"metrics.json: {CELL}: wikitext2: was 105.25, is 210.5 (+100.000%, beyond)", 1),
+    ],
+)  # fmt: skip
+def test_what_differs_is_told(checkout: Path, edit: Edit, line: str, missed: int) -> None:
+    before = told(call("compare"))[1]
+    edit(checkout)
+    lines, within, numbers = told(call("compare"))
+    assert (lines, within, numbers) == ([line], before - missed, before)
+
+
+def test_rows_and_tables_of_one_side_alone_are_told(checkout: Path) -> None:
+    put("main.csv", "cell", f"{CELL}/more")(checkout)
+    (checkout / "cost.csv").unlink()
+    lines, within, numbers = told(call("compare"))
+    assert lines == [
+        "cost.csv: was there, is no such table",
+        f"main.csv: {CELL}: was there, is no such row",
+        f"main.csv: {CELL}/more: was no such row, is there",
+    ]
+    assert within == numbers
+
+
+def test_a_difference_of_numbers_that_are_compared_is_not_compared_again(checkout: Path) -> None:
+    edited("tuning.csv", lambda frame: frame.assign(**{f"wikitext2, {CHANGE}": "-3"}))(checkout)
+    assert told(call("compare"))[0] == []
+
+
+def test_measured_numbers_are_counted_once_each_and_published_ones_not() -> None:
+    head = "sparsity,tuned,model,method,wikitext2,ptb,parameters kept,source,cell\n"
+    text = head + "0.5,no,small,lorap,9.5,,0,this run,small/lorap-0.5\n0.5,no,LLaMA-7B,LoRAP,56.96,7,,paper,\n"
+    found = compare(Tables("one", {"main.csv": text}), Tables("other", {"main.csv": text.replace(",0,", ",1,")}), 0.5)
+    assert (found.within, found.numbers) == (1, 2)
+    assert [str(difference) for difference in found.differences] == [
+        "main.csv: small/lorap-0.5: parameters kept: was 0, is 1 (+inf%, beyond)"
+    ]
+
+
+def test_a_folder_and_a_revision_are_known_results_alike(checkout: Path, known: Path) -> None:
+    put("main.csv", "wikitext2", "204.5")(checkout)
+    git("tag", "published")
+    git(*AUTHOR, "commit", "--quiet", "--all", "--message", "new")
+    assert told(call("compare"))[0] == []
+    for reference in ("published", known):
+        printed = json.loads(call("compare", "--grid", "small", "--with", reference, "--json").out)["small"]
+        assert (printed["with"], printed["numbers"] - printed["within"]) == (str(reference), 1)
+        assert [difference["now"] for difference in printed["differences"]] == ["204.5"]
+        assert call("compare", "--with", reference).out.startswith(f"small: {W} 204.5 (+100.000%, beyond)\n")
+    assert call("compare", "--results", known, "--with", "published").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--with", "nope"], "--with nope: no such git revision, and no folder"),
+        (["--with=--output=x"], "--with --output=x: no such git revision, and no folder"),
+        (["--grid", "dmeo"], "grid: unknown name 'dmeo', expected one of "),
+        (["--grid", "other"], "--with HEAD: it has no tables in results/other"),
+        (["--with", "."], "small: no tables there; make them with "),
+        (["--results", "elsewhere"], "elsewhere/small: no tables there; make them with 'snakemake' or 'lorap report"),
+        (["--tolerance", "-1"], "--tolerance: got -1, expected a share of at least 0, such as 0.01"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(checkout: Path, options: list[str], line: str) -> None:
+    assert fault(call("compare", *options)).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        ("report/ffn.csv", "model,ffn\nsmall,prune\n", "ffn.csv {}, it has no column cell; make the report again"),
+        ("report/ffn.csv", "cell,ffn\nsmall\n", "ffn.csv {}, a row is not as long as its head"),
+        ("report/ffn.csv", "cell,ffn\na,b\na,b\n", "ffn.csv {}, two rows are of a;"),
+        ("metrics.json", "[1]", "metrics.json {} ("),
+        ("metrics.json", "{", "metrics.json {} ("),
+    ],
+)
+def test_a_table_of_another_form_is_refused(checkout: Path, file: str, text: str, line: str) -> None:
+    (checkout.parent / file).write_text(text)
+    told = line.format("is not what this version of lorap writes")
+    assert fault(call("compare")).startswith(f"results/small: {told}")
+
+
+def test_outside_of_a_checkout_a_folder_is_asked_for(known: Path, checkout: Path) -> None:
+    shutil.rmtree(".git")
+    assert fault(call("compare")).startswith(f"--with HEAD: {Path.cwd()} is in no git checkout; give a folder")
+    assert call("compare", "--with", known).code == 0
