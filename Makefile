@@ -34,6 +34,7 @@ test-all: setup
 bench: models/smollm2-135m-instruct/meta.json
 	python -m benchmarks.compression --model $(<D) --out benchmarks/compression.json
 	python -m benchmarks.tuning --model $(<D) --out benchmarks/tuning.json
+	python -m benchmarks.workflow --out benchmarks/workflow.json
 
 models/%/meta.json: | setup
 	lorap fetch $* --out $(@D)

@@ -106,6 +106,23 @@ def test_snakemake_after_dvc_has_nothing_to_do(tmp_path: Path, tiny_folder: Path
     assert checkout.stamps() == before
 
 
+def test_grids_are_switched_to_and_fro_without_recomputing(copy_of_made: Checkout) -> None:
+    params = copy_of_made.params()
+    params["grids"]["second"] = params["grids"]["demo"] | {"cells": []}
+    copy_of_made.write_params(params)
+    copy_of_made.run("dvc", "repro")
+    before = copy_of_made.stamps()
+    copy_of_made.write_params(params | {"active": ["second"]})
+    copy_of_made.run("dvc", "repro")
+    assert copy_of_made.run("lorap", "verify").startswith("second: ")
+    copy_of_made.write_params(params)
+    assert "up to date" in copy_of_made.run("dvc", "repro")
+    assert NOTHING in copy_of_made.run("snakemake")
+    after = copy_of_made.stamps()
+    assert {name: after[name] for name in before} == before
+    assert "results/second/report/main.csv" in after
+
+
 def test_a_sparsity_comes_and_goes_with_its_rows_only(copy_of_made: Checkout) -> None:
     before, params = copy_of_made.stamps(), copy_of_made.params()
     params["grids"]["demo"]["cells"][0]["sparsities"] = [0.5, 0.2]

@@ -1,0 +1,124 @@
+"""The workflow at a thousand measured cells beside a small grid: planning, verifying, adopting; no model is run.
+
+    python -m benchmarks.workflow --out FILE.json
+
+The artifacts are stand-ins of two bytes with true metas. What counts are ratios of medians, and the seconds of the
+large grid as an order of magnitude.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lorap.config import load_params
+from lorap.files import META, sha256_text, write_json
+from lorap.grid import all_cells
+from lorap.integrity.artifacts import Artifact, artifacts
+from lorap.provenance import make_meta
+from lorap.report import catalogue
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "rules", "profiles", "lorap")
+GRID, RESULTS = "scale", Path("results")
+METHODS = ["lorap", "svd", "afm", "lorap-1to1"]
+MODEL = ("config.json", "model.safetensors", "layers.json")
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "history.json", "timing.json")
+CONTENT = "{}"
+
+
+def make_workflow(folder: Path, sparsities: int) -> int:
+    """A checkout with a grid of ``sparsities`` times four compressed models, each tuned; returns its measured cells."""
+    for part in PARTS:
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile)(ROOT / part, folder / part)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    block = {
+        "methods": METHODS,
+        "sparsities": [round(0.1 + 0.01 * step, 2) for step in range(sparsities)],
+        "tune": ["pydoc"],
+        "kept_as": ["adapter", "exact", "truncated"],
+        "zeroshot": True,
+    }
+    params["grids"] = {GRID: params["grids"]["demo"] | {"cells": [block]}}
+    params["active"] = [GRID]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return len(all_cells(load_params(folder / "params.yaml").grids[GRID]))
+
+
+def fill(folder: Path) -> None:
+    """Writes every artifact of the grid."""
+    ids: dict[Path, str] = {}
+    for artifact in artifacts(load_params(folder / "params.yaml"), GRID, folder / RESULTS):
+        inputs = {role: ids[meta] for role, meta in artifact.inputs.items()}
+        meta = make_meta(artifact.spec, inputs, write_files(artifact), time.monotonic())
+        ids[artifact.meta] = meta["id"]
+        write_json(artifact.meta, meta)
+
+
+def write_files(artifact: Artifact) -> dict[str, str] | str:
+    """Writes the files of one artifact; returns their hashes, as its meta has them."""
+    if artifact.path == artifact.meta:  # a manifest
+        return {}
+    if artifact.meta.name != META:
+        artifact.path.parent.mkdir(parents=True, exist_ok=True)
+        artifact.path.write_text(CONTENT, encoding="utf-8")
+        return sha256_text(CONTENT)
+    report = artifact.path.name == "report"
+    names = catalogue.made_files() if report else ADAPTER if "tune" in artifact.path.parts else MODEL
+    for name in names:
+        (artifact.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (artifact.root / name).write_text(CONTENT, encoding="utf-8")
+    return {name: sha256_text(CONTENT) for name in names}
+
+
+def seconds(folder: Path, *command: str, repeats: int = 1) -> float:
+    """The median wall time of a program of this environment, run in a checkout."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+    }
+    times = []
+    for _ in range(repeats):
+        started = time.monotonic()
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        times.append(time.monotonic() - started)
+    return round(statistics.median(times), 2)
+
+
+def measure(sparsities: int, repeats: int) -> dict[str, Any]:
+    """Seconds of every command on a grid, from an empty tree to an adopted one."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found: dict[str, Any] = {"cells": make_workflow(folder, sparsities)}
+        found["snakemake -n, empty"] = seconds(folder, "snakemake", "-n", repeats=repeats)
+        fill(folder)
+        found["lorap verify"] = seconds(folder, "lorap", "verify", repeats=repeats)
+        found["lorap adopt"] = seconds(folder, "lorap", "adopt")
+        found["snakemake -n, complete"] = seconds(folder, "snakemake", "-n", repeats=repeats)
+    return found
+
+
+def main() -> None:
+    """Measures both grids and writes what was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    load = os.getloadavg()[0]
+    small, large = measure(3, args.repeats), measure(63, args.repeats)
+    ratios = {name: round(large[name] / small[name], 2) for name in small}
+    found = {"load_average_before": round(load, 2), "small": small, "large": large, "large over small": ratios}
+    write_json(args.out, found)
+    print(args.out.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
