@@ -34,12 +34,23 @@ import os, subprocess, sys, time
 from lorap.gpu import lease
 lease()
 if (forked := os.fork()) == 0:
-    if os.fork() == 0:
-        time.sleep(600)
-    os.wait()
+    time.sleep(600)
 started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], close_fds=False)
 print(forked, started.pid, flush=True)
 time.sleep(600)
+"""
+# A forked child whose next file has the number that the lock had, and forks again.
+TWICE_FORKED = """
+import os
+from lorap.gpu import lease
+lease()
+if os.fork() == 0:
+    file = os.open(".", os.O_RDONLY)
+    if os.fork() == 0:
+        os.fstat(file)
+        print("open")
+        raise SystemExit
+os.wait()
 """
 
 
@@ -60,9 +71,10 @@ def start(folder: Path, code: str, **variables: str) -> subprocess.Popen[str]:
 
 @contextmanager
 def holder(folder: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process that holds a device, and the device; it is killed at the end."""
+    """A process that holds a device without having waited for it, and the device; it is killed at the end."""
     with start(folder, HOLD, **variables) as process:
         try:
+            assert process.stderr.readline().startswith("lorap: has GPU ")
             yield process, process.stdout.readline().strip()
         finally:
             process.kill()
@@ -129,6 +141,10 @@ def test_children_that_outlive_a_killed_holder_do_not_keep_its_device(tmp_path: 
         finally:
             for child in children:
                 os.kill(child, signal.SIGKILL)
+
+
+def test_a_file_of_a_child_is_not_taken_for_the_lock(tmp_path: Path) -> None:
+    assert start(tmp_path, TWICE_FORKED).communicate()[0] == "open\n"
 
 
 @pytest.mark.parametrize(
