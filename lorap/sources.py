@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # goes into paths and shell lines
+InRepo = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][^/]*(/[A-Za-z0-9_][^/]*)*$")]  # a file's path, never upwards
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Split = Literal["calibration", "tuning", "evaluation"]
@@ -30,7 +31,7 @@ class WheelModel(Strict):
     source: Literal["wheel"]
     package: Name
     version: Name
-    file: str
+    file: Annotated[str, Field(pattern=r"\.gguf$")]
     sha256: Sha256
     dtype: Dtype = "bfloat16"
 
@@ -65,7 +66,7 @@ class Files(Strict):
 
     repo: str | None = None
     revision: str = "main"
-    files: dict[Split, str] = {}
+    files: dict[Split, InRepo] = {}
     local: dict[Split, str] = {}
 
 

@@ -10,6 +10,7 @@ from lorap import grid as plan
 from lorap.integrity.artifacts import MEASURES
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
+from lorap.gpu import devices
 from lorap.report import catalogue
 
 # Jobs must find this environment's `lorap`, whether or not it is activated.
@@ -41,7 +42,7 @@ MEASURED = "{grid}/evaluate/{model}/{calibration}/{method}-{sparsity}"
 # Imports and loading use one core: two jobs side by side keep a machine busier than one on all cores.
 HALF = max(1, (workflow.cores or 1) // 2)
 ALL = workflow.cores or 1
-GPU = 1 if Path("/dev/nvidiactl").exists() else 0
+GPU = 1 if devices() else 0
 
 
 wildcard_constraints:

@@ -139,6 +139,6 @@ def test_every_fault_of_a_params_file_has_its_line(work: Path) -> None:
 
 def test_a_spec_that_is_not_that_of_the_step_is_refused(work: Path) -> None:
     spec = json.dumps({"batch": 0, "code": "x"})
-    assert refused("evaluate", "spectra", *COMPRESS[1:5], "--spec", spec, "--out", "out.json") == (
+    assert refused("evaluate", "spectra", *COMPRESS[1:5], "--device", "cpu", "--spec", spec, "--out", "out.json") == (
         "--spec: batch: got 0; should be greater than or equal to 1"
     )

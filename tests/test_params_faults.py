@@ -93,10 +93,41 @@ def test_a_number_that_yaml_reads_as_text_is_told_with_the_way_to_write_it(tmp_p
     assert line == f"methods.m.keep_least: {written!r} is text to YAML; write the number with a point, as in 1.0e-4"
 
 
-@pytest.mark.parametrize("name", ["../x", ".hidden", "a b", "a/b", "", "a;b", "-x", "$(x)"])
+NAMED = ("models", "corpora", "methods", "calibrate", "tune", "grids", "evaluate.perplexity", "evaluate.zeroshot")
+ESCAPES = ("../x", "/abs", ".", "..", ".hidden", "", "a b", "a;rm", "$(touch x)", "`x`", "a'b", "-x", "x\n", "\x1b")
+
+
+@pytest.mark.parametrize("name", ESCAPES, ids=repr)
 def test_a_name_that_would_leave_its_folder_or_its_shell_word_is_refused(tmp_path: Path, name: str) -> None:
-    (line,) = faults_of(tmp_path, {"models": {name: {"source": "folder", "path": "x"}}})
-    assert repr(name) in line
+    shipped = yaml.safe_load(DEFAULTS.read_text())
+    for section in NAMED:
+        entries = functools.reduce(operator.getitem, section.split("."), shipped)
+        entry = copy.deepcopy(next(iter(entries.values())))
+        override = functools.reduce(lambda inner, key: {key: inner}, reversed(section.split(".")), {name: entry})
+        (line,) = faults_of(tmp_path, override)
+        assert line.startswith(section)
+        assert repr(name) in line
+        assert "pattern" in line
+
+
+@pytest.mark.parametrize(
+    ("section", "entry", "field"),
+    [
+        ("models", {"package": "-r"}, "m.wheel.package"),
+        ("models", {"package": "git+https://x"}, "m.wheel.package"),
+        ("models", {"version": "1.0 --pre"}, "m.wheel.version"),
+        ("models", {"file": "x/.."}, "m.wheel.file"),
+        ("corpora", {"files": {"calibration": "../../x.txt"}}, "m.files.files.calibration"),
+        ("corpora", {"files": {"calibration": "/etc/passwd"}}, "m.files.files.calibration"),
+    ],
+)
+def test_what_a_download_is_asked_for_is_a_plain_name(
+    tmp_path: Path, section: str, entry: dict[str, Any], field: str
+) -> None:
+    wheel = {"source": "wheel", "package": "p", "version": "1.0", "file": "x.gguf", "sha256": "0" * 64}
+    sound = wheel if section == "models" else {"source": "files", "repo": "a/b"}
+    (line,) = faults_of(tmp_path, {section: {"m": sound | entry}})
+    assert line.startswith(f"{section}.{field}: got ")
     assert "pattern" in line
 
 

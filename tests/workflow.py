@@ -22,8 +22,8 @@ class Checkout:
 
     folder: Path
 
-    def run(self, *command: str, ok: bool = True) -> str:
-        """Runs one of the environment's programs; returns all that it printed."""
+    def run(self, *command: str, ok: bool = True, **variables: str) -> str:
+        """Runs one of the environment's programs, with variables for it alone; returns all that it printed."""
         environment = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder),
@@ -34,7 +34,7 @@ class Checkout:
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=environment,
+            env=environment | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ from typing import NoReturn
 from lorap import __version__
 from lorap.cli.table import add_commands
 from lorap.errors import LorapError
+from lorap.gpu import lease
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
@@ -57,6 +58,8 @@ def run(arguments: Namespace) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if arguments.quiet:
         os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+    if getattr(arguments, "spec", None) and getattr(arguments, "device", None) == "auto":
+        lease()  # the workflow calls with a spec, and may run several jobs at once; torch must not be imported yet
     command = getattr(import_module(arguments.module), arguments.function)
     command(arguments)
 

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from lorap.errors import LorapError
-from lorap.files import read_json
+from lorap.files import read_json, write_json
 from lorap.models import modeling_lorap
 from lorap.models.adapter import decoder_layers
 from lorap.models.modeling_lorap import LorapConfig, LorapForCausalLM
@@ -28,8 +28,12 @@ from lorap.schema import Form
 AutoConfig.register(LorapConfig.model_type, LorapConfig)
 AutoModelForCausalLM.register(LorapConfig, LorapForCausalLM)
 
-COMPANIONS = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json",
-              "generation_config.json", "chat_template*", "LICENSE*", "NOTICE*")  # fmt: skip
+# What is copied from folder to folder: data by its kind, no code and no pickle, whatever its name begins with.
+COMPANIONS = ("tokenizer*.json", "tokenizer*.model", "vocab*.json", "vocab*.txt", "merges.txt",
+              "special_tokens_map.json", "added_tokens.json", "generation_config.json", "chat_template*.json",
+              "chat_template*.jinja", "LICENSE", "LICENSE*.txt", "LICENSE*.md", "NOTICE", "NOTICE*.txt",
+              "NOTICE*.md")  # fmt: skip
+CODE = "auto_map"  # names classes in a folder's .py files or in another repository, for who trusts remote code
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 # What transformers raises for a configuration, weights or a tokenizer that it cannot use.
 UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
@@ -158,18 +162,35 @@ def write_companions(source: Path, out: Path, config: PreTrainedConfig) -> None:
     The configuration, the tokenizer, generation and chat-template files of ``source``, and for a factored model the
     modeling file.
     """
-    for pattern in COMPANIONS:
-        for file in sorted(source.glob(pattern)):
-            shutil.copyfile(file, out / file.name)
+    copy_companions(source, out)
+    forget_code(out)
     if isinstance(config, LorapConfig):
         code = Path(modeling_lorap.__file__)
         shutil.copyfile(code, out / code.name)
     (out / "config.json").write_text(json.dumps(_jsonable(config), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def copy_companions(source: Path, out: Path, *others: str) -> None:
+    """Copies what a model folder needs beside weights and configuration, and files of other patterns."""
+    for pattern in (*COMPANIONS, *others):
+        for file in sorted(source.glob(pattern)):
+            if file.is_file():
+                shutil.copyfile(file, out / file.name)
+
+
+def forget_code(folder: Path) -> None:
+    """Takes out of a folder's settings what names code, so that nobody who trusts lorap's own code runs another's."""
+    for file in (folder / "config.json", folder / "tokenizer_config.json"):
+        settings = read_json(file) if file.is_file() else None
+        if isinstance(settings, dict) and settings.pop(CODE, None) is not None:
+            write_json(file, settings)
+
+
 def _jsonable(config: PreTrainedConfig) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
     fields.pop("_name_or_path", None)
+    if not isinstance(config, LorapConfig):
+        fields.pop(CODE, None)
     return fields
 
 

@@ -1,0 +1,96 @@
+"""One GPU for each job of the workflow: a lock file a device, which the kernel frees when the job's process ends."""
+
+import fcntl
+import functools
+import os
+import re
+import stat
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from itertools import takewhile
+from pathlib import Path
+
+from lorap.errors import LorapError
+from lorap.files import sha256_text
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# Set where somebody else has dealt out the devices: a batch job of Slurm, the processes of torchrun.
+DEALT = ("SLURM_JOB_ID", "WORLD_SIZE", "LOCAL_RANK")
+ID = re.compile(r"\d+|(GPU|MIG)-[0-9A-Za-z/-]+")
+POLL = 0.5  # seconds between two looks at the locks
+
+
+def devices(nodes: Path = Path("/dev")) -> list[str]:
+    """The ids of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them: indices or UUIDs.
+
+    Those named there, up to the first that is no id, as CUDA reads it. Where the variable is not set, all that have a
+    node in ``nodes``, counted from 0: a container may be given only /dev/nvidia3, which is device 0 to its processes.
+    """
+    named = os.environ.get(VISIBLE)
+    if named is None:
+        return [str(index) for index, _ in enumerate(n for n in nodes.glob("nvidia*") if n.name[6:].isdecimal())]
+    return list(dict.fromkeys(takewhile(ID.fullmatch, (entry.strip() for entry in named.split(",")))))
+
+
+@functools.cache
+def lease() -> str | None:
+    """Takes a free device for this process alone, and hides the others from it; waits while all are taken.
+
+    Must be called before CUDA is. The device stays taken until the process ends, however it ends; its children, forked
+    or started, hold nothing. Only the same user's processes with the same folder for temporary files know of each
+    other, and only if they name a device alike (by index or by UUID).
+
+    Returns:
+        Its id, the only one left in CUDA_VISIBLE_DEVICES; None, and nothing is changed, where there is no device or
+        somebody else has dealt them out: under Slurm and torchrun.
+
+    Raises:
+        LorapError: The folder for the lock files belongs to another user, or is open to others.
+    """
+    found = devices()
+    if not found or any(name in os.environ for name in DEALT):
+        return None
+    folder = _private_folder()
+    waits = False
+    while (device := next((device for device in found if _take(folder, device)), None)) is None:
+        if not waits:
+            print(f"lorap: waiting for a GPU, all are taken: {', '.join(found)}", file=sys.stderr, flush=True)
+        waits = True
+        time.sleep(POLL)
+    os.environ[VISIBLE] = device
+    print(f"lorap: has GPU {device}", file=sys.stderr, flush=True)
+    return device
+
+
+def _take(folder: Path, device: str) -> bool:
+    """Locks a device unless it is locked; the file stays open, and with it the lock, as long as the process lives."""
+    file = os.open(folder / f"{sha256_text(device)[:16]}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return False
+    _held.append(file)
+    return True
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+_held: list[int] = []
+os.register_at_fork(after_in_child=_let_go)  # a forked child that outlives us would keep the lock
+
+
+def _private_folder() -> Path:
+    """Where the lock files are: a folder that nobody else can write into or has put there."""
+    folder = Path(tempfile.gettempdir(), f"lorap-gpu-{os.getuid()}")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise LorapError(f"{folder}: expected a folder that is yours alone, for the locks of GPUs; remove it")
+    return folder
