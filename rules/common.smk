@@ -34,11 +34,6 @@ TUNED = "{grid}/tune/{model}/{calibration}/{method}-{sparsity}/{tuning}"
 REDECOMPOSED = "{grid}/redecompose/{model}/{calibration}/{method}-{sparsity}/{tuning}/{kept_as}"
 MEASURED = "{grid}/evaluate/{model}/{calibration}/{method}-{sparsity}"
 
-# Imports and loading use one core: two jobs side by side keep a machine busier than one on all cores.
-HALF = max(1, (workflow.cores or 1) // 2)
-ALL = workflow.cores or 1
-GPU = 1 if Path("/dev/nvidiactl").exists() else 0
-
 
 wildcard_constraints:
     grid=r"[A-Za-z0-9._-]+",
@@ -85,11 +80,16 @@ def redecomposed_files(grid):
 
 
 def suite_of(wildcards):
+    """The spec of measuring the cell that wildcards name, as a string."""
+    return suite_spec_of(wildcards).canonical()
+
+
+def suite_spec_of(wildcards):
     """The spec of measuring the cell that wildcards name."""
     cell = {name: value for name, value in wildcards.items() if name not in ("grid", "kept_as")}
     if "sparsity" in cell:
         cell["sparsity"] = float(cell["sparsity"])
-    return plan.suite_spec(PARAMS, GRIDS[wildcards.grid], plan.Cell(**cell)).canonical()
+    return plan.suite_spec(PARAMS, GRIDS[wildcards.grid], plan.Cell(**cell))
 
 
 def evaluation_files(grid):

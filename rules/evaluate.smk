@@ -17,7 +17,7 @@ rule evaluate_dense:
         of="--model models/{model}",
     threads: TIMED
     resources:
-        gpu=GPU,
+        **asked(measuring, GPU),
     log:
         "logs/{grid}/evaluate/{model}/dense.log",
     benchmark:
@@ -83,7 +83,7 @@ rule spectra:
         spec=plan.spectra_spec(PARAMS).canonical(),
     threads: HALF
     resources:
-        gpu=GPU,
+        **asked(finding_spectra, GPU),
     log:
         "logs/{grid}/evaluate/{model}/spectra.log",
     benchmark:

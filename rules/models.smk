@@ -4,6 +4,8 @@ rule fetch:
         "models/{model}/meta.json",
     params:
         spec=lambda w: plan.fetch_spec(PARAMS, w.model).canonical(),
+    resources:
+        **asked(fetching),
     log:
         "logs/models/{model}.log",
     benchmark:

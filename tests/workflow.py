@@ -21,8 +21,8 @@ class Checkout:
 
     folder: Path
 
-    def run(self, *command: str, ok: bool = True) -> str:
-        """Runs one of the environment's programs; returns all that it printed."""
+    def run(self, *command: str, ok: bool = True, limit: int = LIMIT) -> str:
+        """Runs one of the environment's programs for at most ``limit`` seconds; returns all that it printed."""
         environment = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder),
@@ -38,7 +38,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=LIMIT,
+            timeout=limit,
             check=False,
         )
         assert (done.returncode == 0) == ok, done.stdout[-5000:] + self.logs()
