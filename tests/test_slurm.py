@@ -24,7 +24,18 @@ ON_SLURM = (
     *("snakemake", "--workflow-profile", "profiles/slurm", "--cores", CORES, "--latency-wait", "10"),
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"),
 )
-HOURS = 3600  # that a run with a lost node stays under, on a busy machine
+HOUR = 3600  # that a run with a lost node stays under, on a busy machine
+DAEMON = Path("/run/slurmd.pid")
+FIELDS = {  # of squeue
+    "id": "JobID",
+    "state": "State",
+    "rule": "Comment",
+    "memory": "MinMemory",
+    "gpus": "tres-per-job",
+    "folder": "WorkDir",
+}
+WIDTH = 300  # of a column
+WITHOUT_GPU = {"fetch", "manifest", "calibrate", "report"}
 UNDONE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 
 
@@ -63,32 +74,31 @@ def jobs(folder: Path, *states: str) -> list[dict[str, str]]:
 
     MinJobAge in slurm.conf says how long it knows them.
     """
-    fields = {"id": "%i", "state": "%T", "rule": "%k", "memory": "%m", "folder": "%Z"}
-    listed = subprocess.run(
-        ["squeue", "--states=all", "--noheader", "--format", "|".join(fields.values())],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows = [dict(zip(fields, line.split("|"), strict=True)) for line in listed.stdout.splitlines()]
+    form = ",".join(f"{field}:{WIDTH}" for field in FIELDS.values())
+    command = ["squeue", "--states=all", "--noheader", "--Format", form]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    starts = range(0, WIDTH * len(FIELDS), WIDTH)
+    rows = [
+        {name: line[start : start + WIDTH].strip() for name, start in zip(FIELDS, starts, strict=True)}
+        for line in listed.splitlines()
+    ]
     mine = [row for row in rows if Path(row["folder"]).is_relative_to(folder)]
     return [row for row in mine if not states or row["state"] in states]
 
 
-def running(folder: Path, rule: str) -> dict[str, str]:
-    """A running job of a rule, once there is one."""
-    end = time.monotonic() + HOURS
-    while time.monotonic() < end:
+def running(folder: Path, rule: str, run: Future[str]) -> dict[str, str]:
+    """A running job of a rule, once ``snakemake`` has one."""
+    while not run.done():
         for job in jobs(folder, "RUNNING"):
             if job["rule"].startswith(f"rule_{rule}"):
                 return job
         time.sleep(0.2)
-    raise AssertionError(f"no job of {rule} came to run")
+    raise AssertionError(f"no job of {rule} was seen to run: {run.result()[-3000:]}")
 
 
 def started(checkout: Checkout, *options: str, ok: bool = True) -> Future[str]:
     """`snakemake` on the cluster, beside the test."""
-    return ThreadPoolExecutor(1).submit(checkout.run, *ON_SLURM, *options, ok=ok, limit=HOURS)
+    return ThreadPoolExecutor(1).submit(checkout.run, *ON_SLURM, *options, ok=ok, limit=HOUR)
 
 
 def tables(checkout: Checkout) -> dict[str, bytes]:
@@ -105,7 +115,7 @@ def assert_whole(checkout: Checkout, undisturbed: Checkout) -> None:
 
 
 def test_every_step_is_a_job_of_the_cluster(checkout: Checkout, undisturbed: Checkout) -> None:
-    printed = checkout.run(*ON_SLURM, limit=HOURS)
+    printed = checkout.run(*ON_SLURM, limit=HOUR)
     done = jobs(checkout.folder)
     assert printed.count("has been submitted with SLURM jobid") == len(done) == 16
     assert {job["state"] for job in done} == {"COMPLETED"}
@@ -121,13 +131,15 @@ def test_every_step_is_a_job_of_the_cluster(checkout: Checkout, undisturbed: Che
     shape = read_shape(checkout.folder / "models/tiny/config.json")
     need = needs.compress(shape, compress_spec(params, "lorap", 0.5), params.calibrate["pydoc-4x16"])
     assert asked["compress"] in {f"{need.memory(gpu)}M" for gpu in (False, True)}
+    gpu = {rule for rule, job in zip(rules, done, strict=True) if job["gpus"] == "gres:gpu:1"}
+    assert gpu == (set(rules) - WITHOUT_GPU if "gpu" in node("%G") else set())
     assert_whole(checkout, undisturbed)
     assert "Nothing to be done" in checkout.run(*LOCALLY)
 
 
 def test_a_cancelled_job_is_named_and_a_plain_rerun_finishes(checkout: Checkout, undisturbed: Checkout) -> None:
     run = started(checkout, "--retries", "0", ok=False)
-    subprocess.run(["scancel", running(checkout.folder, "tune")["id"]], check=True)
+    subprocess.run(["scancel", running(checkout.folder, "tune", run)["id"]], check=True)
     printed = run.result()
     assert "SLURM status is: 'CANCELLED'" in printed
     assert "Error in rule tune" in printed
@@ -137,21 +149,22 @@ def test_a_cancelled_job_is_named_and_a_plain_rerun_finishes(checkout: Checkout,
     assert (results / "evaluate/tiny/pydoc-4x16/lorap-1to1-0.5/perplexity.json").is_file(), "others went on"
     assert not (results / "report").exists()
     before = checkout.stamps()
-    checkout.run(*ON_SLURM, limit=HOURS)
+    checkout.run(*ON_SLURM, limit=HOUR)
     after = checkout.stamps()
     assert {name: after[name] for name in before} == before, "only what was missing is made"
     assert_whole(checkout, undisturbed)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="ends and starts the node's daemon, which is root's")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not DAEMON.is_file(), reason="ends and starts the daemon of tests/slurm/cluster.sh, as root"
+)
 def test_a_node_that_vanishes_and_comes_back_costs_its_jobs_alone(checkout: Checkout, undisturbed: Checkout) -> None:
     run = started(checkout)
-    job = running(checkout.folder, "compress")
+    job = running(checkout.folder, "compress", run)
     time.sleep(3)  # into its work
     pull_the_plug(job["id"])
-    end = time.monotonic() + HOURS
-    while "down" not in (state := node_state()):
-        assert time.monotonic() < end, state
+    while "down" not in node("%t"):
+        assert not run.done(), run.result()[-3000:]
         time.sleep(1)
     subprocess.run([ROOT / "tests/slurm/cluster.sh", "start"], check=True, stdout=subprocess.DEVNULL)
     run.result()
@@ -159,14 +172,15 @@ def test_a_node_that_vanishes_and_comes_back_costs_its_jobs_alone(checkout: Chec
     assert_whole(checkout, undisturbed)
 
 
-def node_state() -> str:
-    """What Slurm thinks of its node."""
-    return subprocess.run(["sinfo", "--noheader", "--format=%t"], capture_output=True, text=True, check=True).stdout
+def node(what: str) -> str:
+    """What Slurm says of its nodes: %t their state, %G the GPUs that can be asked for."""
+    asked = subprocess.run(["sinfo", "--noheader", "--format", what], capture_output=True, text=True, check=True)
+    return asked.stdout
 
 
 def pull_the_plug(job: str) -> None:
     """Kills the node's daemon, and every process of its jobs, at once."""
-    daemon = int(Path("/run/slurmd.pid").read_text())
+    daemon = int(DAEMON.read_text())
     os.kill(daemon, signal.SIGKILL)
     for process in Path("/proc").glob("[0-9]*"):
         try:
