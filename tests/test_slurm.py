@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -160,15 +161,18 @@ def test_a_cancelled_job_is_named_and_a_plain_rerun_finishes(checkout: Checkout,
 )
 def test_a_node_that_vanishes_and_comes_back_costs_its_jobs_alone(checkout: Checkout, undisturbed: Checkout) -> None:
     run = started(checkout)
-    job = running(checkout.folder, "compress", run)
+    running(checkout.folder, "compress", run)
     time.sleep(3)  # into its work
-    pull_the_plug(job["id"])
+    lost = [job["id"] for job in jobs(checkout.folder, "RUNNING")]
+    pull_the_plug(lost)
     while "down" not in node("%t"):
         assert not run.done(), run.result()[-3000:]
         time.sleep(1)
     subprocess.run([ROOT / "tests/slurm/cluster.sh", "start"], check=True, stdout=subprocess.DEVNULL)
     run.result()
-    assert jobs(checkout.folder)[0]["state"] == "COMPLETED"
+    ended = {job["id"]: job["state"] for job in jobs(checkout.folder)}
+    assert {ended[job] for job in lost} == {"COMPLETED"}, "Slurm started them anew"
+    assert len(ended) == 16, "and no other"
     assert_whole(checkout, undisturbed)
 
 
@@ -178,18 +182,16 @@ def node(what: str) -> str:
     return asked.stdout
 
 
-def pull_the_plug(job: str) -> None:
-    """Kills the node's daemon, and every process of its jobs, at once."""
-    daemon = int(DAEMON.read_text())
-    os.kill(daemon, signal.SIGKILL)
+def pull_the_plug(lost: list[str]) -> None:
+    """Kills the node's daemon, and every process of its jobs."""
+    os.kill(int(DAEMON.read_text()), signal.SIGKILL)
+    titles = tuple(f"slurmstepd: [{job}.".encode() for job in lost)
+    marks = [f"SLURM_JOB_ID={job}\0".encode() for job in lost]
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            environment = (process / "environ").read_bytes()
+            title, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
         except OSError:
-            continue
-        if f"slurmstepd: [{job}." in words or f"SLURM_JOB_ID={job}\0".encode() in environment:
-            try:
+            continue  # it has ended
+        if title.startswith(titles) or any(mark in environment for mark in marks):
+            with suppress(ProcessLookupError):
                 os.kill(int(process.name), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
