@@ -29,7 +29,10 @@ LAYERS: dict[str, set[str]] = {
     "report": {"base"},
     "cli": {"base", "models", "methods", "data", "fetch", "compression", "tune", "recovery", "evaluate", "report"},
 }
-BASE = ("errors", "files", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "provenance", "artifacts")
+BASE = (
+    *("errors", "files", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "provenance", "artifacts"),
+    *("shape", "needs"),
+)
 COMPRESSION = ("layers", "plan", "compress", "export")
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 HEAVY = {"torch", "transformers", "peft", "lm_eval", "datasets", "safetensors", "tokenizers"}
