@@ -5,6 +5,7 @@ min_version("9.27")
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
 
 
 rule all:

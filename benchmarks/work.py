@@ -14,7 +14,7 @@ from lorap.compress import compress
 from lorap.data.corpora import pydoc_rows, read_text
 from lorap.data.windows import cut_windows, draw_windows
 from lorap.evaluate.perplexity import window_losses
-from lorap.meter import peak_memory
+from lorap.machine.meter import peak_memory
 from lorap.methods import Recipe, make_recipe
 from lorap.models.folder import load_model, load_tokenizer
 from tests.plain import compress_plain

@@ -33,6 +33,13 @@ METHODS = ["lorap", "svd", "afm", "lorap-1to1"]
 MODEL = ("config.json", "model.safetensors", "layers.json")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "history.json", "timing.json")
 CONTENT = "{}"
+SHAPE = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "vocab_size": 300,
+    "num_attention_heads": 4,
+}
 
 
 def make_workflow(folder: Path, sparsities: int) -> int:
@@ -65,7 +72,9 @@ def fill(folder: Path) -> None:
 
 def write_files(artifact: Artifact) -> dict[str, str] | str:
     """Writes the files of one artifact; returns their hashes, as its meta has them."""
-    if artifact.path == artifact.meta:  # a manifest
+    if artifact.path == artifact.meta:  # a manifest, beside the configuration of its model
+        artifact.path.with_suffix("").mkdir(parents=True)
+        write_json(artifact.path.with_suffix("") / "config.json", SHAPE)
         return {}
     if artifact.meta.name != META:
         artifact.path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,8 @@ rule calibrate:
         with_meta("results/{grid}/calibrate/{model}/{calibration}.safetensors"),
     params:
         spec=lambda w: plan.calibrate_spec(PARAMS, w.calibration).canonical(),
+    resources:
+        **asked(calibrating),
     log:
         "logs/{grid}/calibrate/{model}/{calibration}.log",
     benchmark:

@@ -10,7 +10,6 @@ from lorap import grid as plan
 from lorap.integrity.artifacts import MEASURES
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
-from lorap.gpu import devices
 from lorap.report import catalogue
 
 # Jobs must find this environment's `lorap`, whether or not it is activated.
@@ -39,11 +38,6 @@ TUNED = "{grid}/tune/{model}/{calibration}/{method}-{sparsity}/{tuning}"
 REDECOMPOSED = "{grid}/redecompose/{model}/{calibration}/{method}-{sparsity}/{tuning}/{kept_as}"
 MEASURED = "{grid}/evaluate/{model}/{calibration}/{method}-{sparsity}"
 
-# Imports and loading use one core: two jobs side by side keep a machine busier than one on all cores.
-HALF = max(1, (workflow.cores or 1) // 2)
-ALL = workflow.cores or 1
-GPU = 1 if devices() else 0
-
 
 wildcard_constraints:
     grid=r"[A-Za-z0-9._-]+",
@@ -61,8 +55,9 @@ def with_meta(path):
 
 
 def model_files(grid):
-    """The manifests of a grid's base models; the models themselves are shared and stay out of DVC."""
-    return [f"results/{grid}/models/{model}.json" for model in GRIDS[grid].models]
+    """The manifests and configurations of a grid's base models; the models themselves are shared and stay out of DVC."""
+    names = [name for model in GRIDS[grid].models for name in (f"{model}.json", f"{model}/config.json")]
+    return [f"results/{grid}/models/{name}" for name in names]
 
 
 def calibration_files(grid):
@@ -90,11 +85,16 @@ def redecomposed_files(grid):
 
 
 def suite_of(wildcards):
+    """The spec of measuring the cell that wildcards name, as a string."""
+    return suite_spec_of(wildcards).canonical()
+
+
+def suite_spec_of(wildcards):
     """The spec of measuring the cell that wildcards name."""
     cell = {name: value for name, value in wildcards.items() if name not in ("grid", "kept_as")}
     if "sparsity" in cell:
         cell["sparsity"] = float(cell["sparsity"])
-    return plan.suite_spec(PARAMS, GRIDS[wildcards.grid], plan.Cell(**cell)).canonical()
+    return plan.suite_spec(PARAMS, GRIDS[wildcards.grid], plan.Cell(**cell))
 
 
 def evaluation_files(grid):

@@ -9,7 +9,7 @@ rule compress:
         out=lambda w: f"results/{CELL}".format(**w),
     threads: HALF
     resources:
-        gpu=GPU,
+        **asked(compressing, GPU),
     log:
         f"logs/{CELL}.log",
     benchmark:

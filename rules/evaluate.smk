@@ -15,7 +15,7 @@ rule evaluate_dense:
         spec=suite_of,
     threads: TIMED
     resources:
-        gpu=GPU,
+        **asked(measuring, GPU),
     log:
         "logs/{grid}/evaluate/{model}/dense.log",
     benchmark:
@@ -86,7 +86,7 @@ rule spectra:
         spec=plan.spectra_spec(PARAMS).canonical(),
     threads: HALF
     resources:
-        gpu=GPU,
+        **asked(finding_spectra, GPU),
     log:
         "logs/{grid}/evaluate/{model}/spectra.log",
     benchmark:

@@ -5,13 +5,17 @@ FETCHED = "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2
 
 rule fetch:
     output:
-        "results/{grid}/models/{model}.json",
+        manifest="results/{grid}/models/{model}.json",
+        config="results/{grid}/models/{model}/config.json",  # says what a job needs where the weights are not
     params:
         spec=lambda w: plan.fetch_spec(PARAMS, w.model).canonical(),
+    resources:
+        **asked(fetching),
     log:
         "logs/{grid}/models/{model}.log",
     benchmark:
         "logs/{grid}/models/{model}.tsv"
     shell:
         "lorap fetch {wildcards.model} --spec {params.spec:q} --out models/{wildcards.model} > {log} 2>&1;"
-        " cp models/{wildcards.model}/meta.json {output}"
+        " cp models/{wildcards.model}/config.json {output.config};"
+        " cp models/{wildcards.model}/meta.json {output.manifest}"

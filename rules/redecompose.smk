@@ -10,7 +10,7 @@ rule redecompose:
         out=lambda w: f"results/{REDECOMPOSED}".format(**w),
     threads: HALF
     resources:
-        gpu=GPU,
+        **asked(redecomposing, GPU),
     log:
         f"logs/{REDECOMPOSED}.log",
     benchmark:

@@ -14,6 +14,8 @@ rule report:
         [shown(f"results/{{grid}}/{file}") for file in REPORT_FILES],
     params:
         spec=lambda w: plan.report_spec(PARAMS, w.grid).canonical(),
+    resources:
+        **asked(reporting),
     log:
         "logs/{grid}/report.log",
     benchmark:

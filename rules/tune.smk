@@ -9,7 +9,7 @@ rule tune:
         out=lambda w: f"results/{TUNED}".format(**w),
     threads: HALF
     resources:
-        gpu=GPU,
+        **asked(tuning, GPU),
     log:
         f"logs/{TUNED}.log",
     benchmark:

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lorap.evaluate.cost import measure_cost
-from lorap.meter import peak_memory, reset_peak_memory
+from lorap.machine.meter import peak_memory, reset_peak_memory
 from lorap.models.folder import load_model
 from lorap.schema import Cost
 from tests.compare import CPU, compressed

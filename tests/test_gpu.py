@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from lorap.gpu import devices
+from lorap.machine.gpu import devices
 
 ROOT = Path(__file__).parents[1]
-HOLD = "from lorap.gpu import lease; print(lease(), flush=True); input()"
+HOLD = "from lorap.machine.gpu import lease; print(lease(), flush=True); input()"
 # Marks its device as taken, which fails where the mark is there already.
 MARK = """
 import os, time
-from lorap.gpu import lease
+from lorap.machine.gpu import lease
 for name in [lease()]:
     os.close(os.open(name, os.O_CREAT | os.O_EXCL))
     time.sleep(0.05)
@@ -29,7 +29,7 @@ print(name, os.environ["CUDA_VISIBLE_DEVICES"])
 # Starts two children that outlive it, one forked and one of another program, and says who they are.
 WITH_CHILDREN = """
 import os, subprocess, sys, time
-from lorap.gpu import lease
+from lorap.machine.gpu import lease
 lease()
 if (forked := os.fork()) == 0:
     time.sleep(600)
@@ -40,7 +40,7 @@ time.sleep(600)
 # A forked child whose next file has the number that the lock had, and forks again.
 TWICE_FORKED = """
 import os
-from lorap.gpu import lease
+from lorap.machine.gpu import lease
 lease()
 if os.fork() == 0:
     file = os.open(".", os.O_RDONLY)
@@ -152,7 +152,7 @@ def test_a_file_of_a_child_is_not_taken_for_the_lock(tmp_path: Path) -> None:
 )
 def test_where_another_deals_or_there_is_none_nothing_happens(tmp_path: Path, variables: dict[str, str]) -> None:
     before = variables.get("CUDA_VISIBLE_DEVICES", "0,1")
-    code = "import os; from lorap.gpu import lease; print([lease(), os.environ['CUDA_VISIBLE_DEVICES']])"
+    code = "import os; from lorap.machine.gpu import lease; print([lease(), os.environ['CUDA_VISIBLE_DEVICES']])"
     assert start(tmp_path, code, **variables).communicate() == (f"{[None, before]}\n", "")
     assert not list(tmp_path.iterdir())
 

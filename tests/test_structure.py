@@ -17,15 +17,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS: dict[str, set[str]] = {
     "core": set(),
     "base": set(),
-    "meter": set(),
+    "machine": {"base"},
     "models": {"core", "base"},
     "methods": {"core", "base", "models"},
     "data": {"base"},
     "fetch": {"base", "models"},
     "compression": {"core", "base", "models", "methods"},
-    "tune": {"base", "meter", "models", "data"},
+    "tune": {"base", "machine", "models", "data"},
     "recovery": {"core", "base", "models", "methods", "compression", "tune"},
-    "evaluate": {"core", "base", "meter", "models", "data", "compression", "tune"},
+    "evaluate": {"core", "base", "machine", "models", "data", "compression", "tune"},
     "report": {"base"},
     "integrity": {"base", "report"},
     "cli": {
@@ -40,9 +40,10 @@ LAYERS: dict[str, set[str]] = {
         "evaluate",
         "report",
         "integrity",
+        "machine",
     },
 }
-BASE = ("errors", "files", "gpu", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "provenance")
+BASE = ("errors", "files", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "provenance")
 COMPRESSION = ("layers", "plan", "compress", "export")
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {

@@ -22,8 +22,12 @@ class Checkout:
 
     folder: Path
 
-    def run(self, *command: str, ok: bool = True, **variables: str) -> str:
-        """Runs one of the environment's programs, with variables for it alone; returns all that it printed."""
+    def run(self, *command: str, ok: bool = True, limit: int = LIMIT, **variables: str) -> str:
+        """Runs a program of the environment for at most ``limit`` seconds, with variables for it alone.
+
+        Returns:
+            All that it printed.
+        """
         environment = os.environ | {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder),
@@ -39,7 +43,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=LIMIT,
+            timeout=limit,
             check=False,
         )
         assert (done.returncode == 0) == ok, done.stdout[-5000:] + self.logs()

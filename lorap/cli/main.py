@@ -10,7 +10,7 @@ from typing import NoReturn
 from lorap import __version__
 from lorap.cli.table import add_commands
 from lorap.errors import LorapError
-from lorap.gpu import lease
+from lorap.machine.gpu import lease
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lorap.meter import now, peak_memory, reset_peak_memory
+from lorap.machine.meter import now, peak_memory, reset_peak_memory
 from lorap.plan import count_macs, count_parameters
 from lorap.schema import Cost
 

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lorap.errors import LorapError
-from lorap.meter import now, peak_memory, reset_peak_memory
+from lorap.machine.meter import now, peak_memory, reset_peak_memory
 
 UNSETTLED = 2  # first steps, in which memory is still being taken
 

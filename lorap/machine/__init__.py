@@ -1,0 +1,1 @@
+"""The machine that a job runs on: what it asks of it, its GPU, its memory and time."""

@@ -1,0 +1,177 @@
+"""What a step asks of a machine, from a model's config.json and the step's settings: memory and time; no torch here.
+
+Upper bounds in closed form, for a cluster that ends a job which takes more than it asked for. The peaks measured are
+0.4 to 0.8 of them, and less where a step hardly needs more than its libraries.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lorap.machine.shape import Shape
+from lorap.schema import Calibrate, Method
+from lorap.sources import CorpusSource, ModelSource
+from lorap.specs import CompressSpec, RedecomposeSpec, SuiteSpec, TuneSpec
+
+MIB = 2**20
+LIBRARIES = 480 * MIB  # Python, torch and transformers
+HARNESS = 250 * MIB  # lm-eval, datasets and peft
+CUDA = 3072 * MIB  # its libraries and its context, in the memory of the host
+TEXT = {"pydoc": 100 * MIB, "files": 4096 * MIB, "instructions": 1024 * MIB}  # read whole, and as tokens
+WHEEL = 2048 * MIB  # a model from a package, unpacked; PyPI takes no large ones
+UNPACKING = 6  # bytes in memory for each of a GGUF file, of some 4 bits a weight
+MARGIN = 1.2
+
+STARTUP = 15  # minutes, with all that is read and written
+# Multiply-accumulates a second, slow ones: nobody gains by a limit that is short.
+PASSES = {"core": 5e9, "gpu": 2e13}
+EIGENVECTORS = {"core": 5e9, "gpu": 3e11}  # in float64, 25 for each n^3
+DOWNLOAD = 12 * 60  # minutes
+WHOLE_TEXT, WHOLE_TASK = 500_000, 10_000  # tokens, and documents of a task, where the settings take all
+ZEROSHOT_BATCH, CHOICES, LENGTH = 16, 4, 128  # requests at once, requests a document and tokens of one
+ROWS = 52_000  # of instructions, where the settings take all
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a step takes.
+
+    Attributes:
+        host: Bytes that are in the host's memory on whatever device the step runs.
+        device: Bytes where the step computes: the GPU's, or the host's too.
+        work: Multiply-accumulates of passes through the model.
+        eigenvectors: Multiply-accumulates of finding eigenvectors.
+        waiting: Minutes that no faster machine shortens.
+    """
+
+    host: float
+    device: float = 0
+    work: float = 0
+    eigenvectors: float = 0
+    waiting: int = 0
+
+    def memory(self, gpu: bool) -> int:
+        """MiB of the host's memory."""
+        return round(MARGIN * (self.host + (CUDA if gpu else self.device)) / MIB)
+
+    def minutes(self, gpu: bool, cores: int) -> int:
+        """Minutes, on a slow machine of that kind."""
+        device, count = ("gpu", 1) if gpu else ("core", cores)
+        seconds = (self.work / PASSES[device] + self.eigenvectors / EIGENVECTORS[device]) / count
+        return STARTUP + self.waiting + round(seconds / 60)
+
+
+def fetch(model: ModelSource) -> Need:
+    """A model by its source: files are copied, a GGUF file is unpacked in memory.
+
+    Raises:
+        FileNotFoundError: A local file is not there.
+    """
+    if model.source == "gguf":
+        return Need(LIBRARIES + UNPACKING * Path(model.path).stat().st_size)
+    return Need(LIBRARIES + (WHEEL if model.source == "wheel" else 0), waiting=DOWNLOAD)
+
+
+def calibrate(source: CorpusSource) -> Need:
+    """Windows of tokens; a file of a corpus is read whole."""
+    return Need(LIBRARIES + TEXT[source.source], waiting=DOWNLOAD if source.source == "files" else 0)
+
+
+def compress(shape: Shape, spec: CompressSpec, windows: Calibrate) -> Need:
+    """A layer at a time: its weights before and after, and what a factorisation works with."""
+    layer = 2 * shape.layer * shape.width(spec.dtype)
+    need = _layer_by_layer(shape, windows, spec.batch, layer, _factorising(shape, spec.method), spec.dtype)
+    if not spec.offload:
+        return need
+    inputs = _inputs(shape, windows, spec.dtype)
+    return replace(need, host=need.host + inputs, device=need.device - inputs)
+
+
+def spectra(shape: Shape, windows: Calibrate, batch: int) -> Need:
+    """A layer at a time: its weights and their eigenvalues."""
+    return _layer_by_layer(shape, windows, batch, shape.layer * shape.width(), _eigen_workspace(shape))
+
+
+def redecompose(shape: Shape, spec: RedecomposeSpec, windows: Calibrate) -> Need:
+    """A layer at a time: its weights before and after, and its exact factors in float32."""
+    layer = shape.layer * (2 * shape.width() + 4)
+    return _layer_by_layer(shape, windows, spec.batch, layer, _eigen_workspace(shape))
+
+
+def tune(shape: Shape, spec: TuneSpec) -> Need:
+    """The whole model, its adapter with gradients and moments, and what a forward pass keeps for the backward one."""
+    settings, width = spec.tune, shape.width(spec.tune.dtype)
+    tokens = settings.micro_batch * settings.cutoff
+    adapter = shape.layers * settings.rank * (11 * shape.hidden + 3 * shape.channels) * 16
+    kept = _pass(shape, tokens, width)
+    if not settings.gradient_checkpointing:
+        kept += shape.layers * tokens * (14 * shape.hidden + 6 * shape.channels) * width
+    logits = tokens * shape.vocabulary * (width + 12)
+    device = shape.parameters * width + adapter + kept + logits
+    rows = settings.epochs * (settings.rows or ROWS)
+    if settings.max_steps is not None:
+        rows = min(rows, settings.max_steps * settings.batch)
+    return Need(LIBRARIES + HARNESS + _mapped(shape), device, 3 * rows * settings.cutoff * shape.parameters)
+
+
+def evaluate(shape: Shape, spec: SuiteSpec) -> Need:
+    """The whole model, and the logits of a batch."""
+    width = shape.width()
+    pass_, logits, tokens = 0.0, 0.0, 0.0
+    for protocol in spec.perplexity.values():
+        batch = protocol.batch * protocol.seqlen
+        pass_ = max(pass_, _pass(shape, batch, width))
+        logits = max(logits, shape.vocabulary * (batch * width + protocol.seqlen * 12))
+        tokens += protocol.windows * protocol.seqlen if protocol.windows else WHOLE_TEXT
+    if spec.zeroshot:
+        asked = spec.zeroshot.zeroshot
+        logits = max(logits, ZEROSHOT_BATCH * LENGTH * shape.vocabulary * 2 * width)
+        tokens += len(asked.tasks) * (asked.documents or WHOLE_TASK) * CHOICES * LENGTH
+    device = shape.parameters * width + pass_ + logits
+    return Need(LIBRARIES + HARNESS + _mapped(shape), device, tokens * shape.parameters)
+
+
+def report() -> Need:
+    """Tables and figures of small files."""
+    return Need(LIBRARIES)
+
+
+def _layer_by_layer(
+    shape: Shape, windows: Calibrate, batch: int, layer: int, workspace: int, dtype: str = "auto"
+) -> Need:
+    """The need of a step that streams a model: a layer, the inputs of all windows, and a pass or a factorisation.
+
+    The file of weights is mapped, not read: its pages count as the job's until the system wants them back.
+    """
+    width, tokens = shape.width(dtype), windows.nsamples * windows.seqlen
+    device = layer + _inputs(shape, windows, dtype) + max(workspace, _pass(shape, batch * windows.seqlen, width))
+    host = LIBRARIES + _mapped(shape) + shape.vocabulary * shape.hidden * width
+    eigenvectors = shape.layers * 7 * 25 * shape.hidden**3
+    return Need(host, device, 2 * tokens * shape.layers * shape.layer, eigenvectors)
+
+
+def _mapped(shape: Shape) -> int:
+    return shape.parameters * shape.width()
+
+
+def _inputs(shape: Shape, windows: Calibrate, dtype: str) -> int:
+    return windows.nsamples * windows.seqlen * shape.hidden * shape.width(dtype)
+
+
+def _pass(shape: Shape, tokens: int, width: int) -> int:
+    """One layer's activations, and their squares in float32 for the statistics."""
+    return tokens * ((8 * shape.hidden + 3 * shape.channels) * width + 8 * shape.channels)
+
+
+def _factorising(shape: Shape, method: Method) -> int:
+    """What one weight takes, in float64 where it is factorised, in float32 where its error is told."""
+    decomposes = method.ffn == "decompose"
+    widest = shape.channels if decomposes else shape.hidden
+    covariances = 36 * widest**2 if method.attention == "afm" else 0
+    if decomposes:
+        return covariances + _eigen_workspace(shape)
+    return covariances + max(60 * shape.hidden**2, 18 * shape.hidden * shape.channels)
+
+
+def _eigen_workspace(shape: Shape) -> int:
+    """An FFN weight in float32 and float64, and its Gram matrix, eigenvectors and their workspace."""
+    return 28 * shape.hidden * shape.channels + 32 * shape.hidden**2

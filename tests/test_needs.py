@@ -1,0 +1,157 @@
+"""What jobs ask of a machine: closed forms, checked against numbers worked out by hand and against real processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+
+from lorap.config import load_params
+from lorap.errors import LorapError
+from lorap.grid import Cell, compress_spec, fetch_spec, suite_spec, tune_spec
+from lorap.machine import needs
+from lorap.machine.shape import Shape, read_shape
+from lorap.models.adapter import decoder_layers
+from lorap.schema import Calibrate, Params
+from lorap.specs import CompressSpec
+from tests.conftest import FAMILIES
+from tests.workflow import ROOT, Checkout, make_checkout
+
+LLAMA_7B = Shape(
+    hidden=4096, channels=11008, layers=32, vocabulary=32000, attention=4 * 4096**2, tied=False, dtype="float16"
+)
+WINDOWS = Calibrate(corpus="bookcorpus", nsamples=128, seqlen=128)
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+def compressing(params: Params, method: str = "lorap", **changes: object) -> CompressSpec:
+    return compress_spec(params, method, 0.5).model_copy(update=changes)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_sizes_of_a_model_are_those_of_its_weights(family: str, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_config(FAMILIES[family]())
+    model.config.save_pretrained(tmp_path)
+    shape = read_shape(tmp_path / "config.json")
+    layer = sum(p.numel() for p in decoder_layers(model)[0].parameters() if p.dim() == 2)
+    assert shape.layer == layer
+    assert shape.parameters == sum(p.numel() for p in model.parameters() if p.dim() == 2)
+
+
+def test_a_config_without_a_size_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 64, "num_attention_heads": 4}))
+    with pytest.raises(LorapError, match=r"config\.json: intermediate_size: missing"):
+        read_shape(tmp_path / "config.json")
+
+
+def test_compressing_7b_takes_a_layer_not_the_model_where_it_computes(params: Params) -> None:
+    need = needs.compress(LLAMA_7B, compressing(params), WINDOWS)
+    weights = 2 * 2 * (4 * 4096**2 + 3 * 4096 * 11008)  # a layer before and after, two bytes each
+    inputs = 2 * 128 * 128 * 4096
+    eigenvectors = 60 * 4096**2
+    assert need.device == weights + inputs + eigenvectors == 1_950_351_360
+    mapped = 2 * (32 * (4 * 4096**2 + 3 * 4096 * 11008) + 2 * 32000 * 4096)
+    assert need.host == needs.LIBRARIES + mapped + 2 * 32000 * 4096
+    assert need.memory(gpu=False) == 18_530  # MiB, of which the mapped weights are 12,852 before the margin
+    assert need.memory(gpu=True) == 19_985
+
+
+def test_more_windows_a_larger_batch_and_a_larger_model_need_more(params: Params) -> None:
+    spec = compressing(params)
+    larger = Shape(5120, 13824, 40, 32000, 4 * 5120**2, False, "float16")
+    once = needs.compress(LLAMA_7B, spec, WINDOWS)
+    windows = needs.compress(LLAMA_7B, spec, WINDOWS.model_copy(update={"nsamples": 256}))
+    batch = needs.compress(LLAMA_7B, compressing(params, batch=128), WINDOWS)
+    precise = needs.compress(LLAMA_7B, compressing(params, dtype="float32"), WINDOWS)
+    decomposed = needs.compress(LLAMA_7B, compressing(params, "lorap-decompose"), WINDOWS)
+    assert windows.device - once.device == 2 * 128 * 128 * 4096
+    for more in (windows, batch, precise, decomposed, needs.compress(larger, spec, WINDOWS)):
+        assert more.memory(gpu=False) > once.memory(gpu=False)
+    assert windows.minutes(gpu=False, cores=2) > once.minutes(gpu=False, cores=2) > once.minutes(gpu=True, cores=2)
+
+
+def test_offloading_moves_the_inputs_to_the_host(params: Params) -> None:
+    there = needs.compress(LLAMA_7B, compressing(params), WINDOWS)
+    here = needs.compress(LLAMA_7B, compressing(params, offload=True), WINDOWS)
+    inputs = 2 * 128 * 128 * 4096
+    assert (here.host - there.host, there.device - here.device) == (inputs, inputs)
+    assert here.memory(gpu=False) == there.memory(gpu=False)
+
+
+def test_tuning_and_measuring_hold_the_whole_model(params: Params) -> None:
+    tune = tune_spec(params, "alpaca")
+    frugal = tune.model_copy(update={"tune": tune.tune.model_copy(update={"gradient_checkpointing": True})})
+    suite = suite_spec(params, params.grids["paper"], Cell("llama-7b"))
+    model = 2 * LLAMA_7B.parameters
+    assert needs.tune(LLAMA_7B, tune).device > needs.tune(LLAMA_7B, frugal).device > model
+    assert needs.evaluate(LLAMA_7B, suite).device > model + 2 * 8 * 2048 * 32000  # logits of a batch of windows
+    text = suite.model_copy(update={"zeroshot": None})
+    assert needs.evaluate(LLAMA_7B, text).work < needs.evaluate(LLAMA_7B, suite).work
+
+
+def test_a_gguf_file_says_itself_what_unpacking_it_takes(params: Params, tmp_path: Path) -> None:
+    changed = params.model_dump()
+    changed["models"]["own"] = {"source": "gguf", "path": str(tmp_path / "own.gguf")}
+    source = fetch_spec(Params.model_validate(changed), "own").model
+    with pytest.raises(FileNotFoundError):
+        needs.fetch(source)
+    (tmp_path / "own.gguf").write_bytes(b"0" * 10**6)
+    assert needs.fetch(source).host == needs.LIBRARIES + 6 * 10**6
+
+
+def test_no_torch_is_needed_to_tell() -> None:
+    code = "import sys, lorap.machine.needs; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_compression_stays_within_what_it_asked_for(tmp_path: Path, params: Params, windows: torch.Tensor) -> None:
+    """A model of 110 MB, most of them embeddings, so that the bound is more than the libraries."""
+    config = FAMILIES["llama-gqa"]()
+    config.vocab_size, config.hidden_size, config.head_dim = 50_000, 512, 128
+    config.intermediate_size, config.num_hidden_layers = 1024, 2
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    save_file({"input_ids": windows}, tmp_path / "c.safetensors")
+    spec = compressing(params)
+    drawn = Calibrate(corpus="pydoc", nsamples=windows.shape[0], seqlen=windows.shape[1])
+    asked = needs.compress(read_shape(tmp_path / "model/config.json"), spec, drawn).memory(gpu=False)
+    command = ["compress", "--spec", spec.canonical(), "--model", "model", "--calibration", "c.safetensors"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lorap", *command, "--out", "small"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert 0.3 < usage.ru_maxrss / 1024 / asked < 1
+
+
+def test_rules_ask_for_what_the_settings_say(tmp_path: Path, tiny_folder: Path) -> None:
+    checkout = make_checkout(tmp_path / "checkout", tiny_folder)
+    assert "mem_mb=<TBD>" in resources_of(checkout, "compress"), "the model is not there yet"
+    (checkout.folder / "results/demo/models/tiny").mkdir(parents=True)
+    (checkout.folder / "results/demo/models/tiny/config.json").write_bytes((tiny_folder / "config.json").read_bytes())
+    params = load_params(checkout.folder / "params.yaml")
+    shape, windows = read_shape(tiny_folder / "config.json"), params.calibrate["pydoc-4x16"]
+    need = needs.compress(shape, compress_spec(params, "lorap", 0.5), windows)
+    asked = resources_of(checkout, "compress")
+    gpu = "gpu=1" in asked
+    assert f"mem_mb={need.memory(gpu)}," in asked
+    assert f"runtime={need.minutes(gpu, 1)}" in asked
+
+
+def resources_of(checkout: Checkout, rule: str) -> str:
+    """What the plan says of the resources of the first job of a rule."""
+    printed = checkout.run("snakemake", "-n", "--cores", "2", "--quiet", "host")
+    job = printed.split(f"\nrule {rule}:")[1]
+    return next(line for line in job.splitlines() if line.strip().startswith("resources:"))
