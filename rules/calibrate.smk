@@ -2,7 +2,7 @@ rule calibrate:
     input:
         manifest="results/{grid}/models/{model}.json",
     output:
-        with_meta("results/{grid}/calibrate/{model}/{calibration}.safetensors"),
+        **calibration_of("{grid}", "{model}", "{calibration}"),
     params:
         spec=lambda w: plan.calibrate_spec(PARAMS, w.calibration).canonical(),
     resources:
@@ -12,4 +12,5 @@ rule calibrate:
     benchmark:
         "logs/{grid}/calibrate/{model}/{calibration}.tsv"
     shell:
-        FETCHED + "lorap calibrate --spec {params.spec:q} --model models/{wildcards.model} --out {output[0]} >> {log} 2>&1"
+        "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2>&1;"
+        " lorap calibrate --spec {params.spec:q} --model models/{wildcards.model} --out {output.calibration} >> {log} 2>&1"

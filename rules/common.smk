@@ -1,5 +1,6 @@
 # Settings, paths and resources that the rules share. The specs come from lorap.grid, the only place that makes them.
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lorap.errors import LorapError
 from lorap.report import catalogue
 
 # Jobs must find this environment's `lorap`, whether or not it is activated.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 try:
     PARAMS = load_params(Path("params.yaml"))
@@ -49,9 +50,20 @@ wildcard_constraints:
     kept_as=r"exact|truncated",
 
 
-def with_meta(path):
-    """An artifact that is a file, and the meta beside it."""
-    return [path, f"{path}.meta.json"]
+def with_meta(path, name="file"):
+    """An artifact that is a file, and the meta beside it, by name."""
+    return {name: path, f"{name}_meta": f"{path}.meta.json"}
+
+
+def measured(folder):
+    """The results of one cell, their metas among them."""
+    return [f for measure in MEASURES for f in with_meta(f"results/{folder}/{measure}").values()]
+
+
+def shown(path):
+    """Marks what `snakemake --report` puts into its page: tables as CSV, figures as PNG."""
+    kind = {".csv": "Tables", ".png": "Figures"}.get(Path(path).suffix)
+    return report(path, category=kind, subcategory="{grid}") if kind else path
 
 
 def model_files(grid):
@@ -60,10 +72,15 @@ def model_files(grid):
     return [f"results/{grid}/models/{name}" for name in names]
 
 
+def calibration_of(grid, model, name):
+    """A calibration file and its meta."""
+    return with_meta(f"results/{grid}/calibrate/{model}/{name}.safetensors", "calibration")
+
+
 def calibration_files(grid):
     """The calibration files of a grid."""
     pairs = plan.calibrations(GRIDS[grid])
-    return [f for model, name in pairs for f in with_meta(f"results/{grid}/calibrate/{model}/{name}.safetensors")]
+    return [f for model, name in pairs for f in calibration_of(grid, model, name).values()]
 
 
 def compressed_files(grid):
@@ -99,9 +116,9 @@ def suite_spec_of(wildcards):
 
 def evaluation_files(grid):
     """The measurements of every cell of a grid, and the spectra of its base models."""
-    measured = [f"results/{grid}/evaluate/{cell.path}/{m}" for cell in plan.all_cells(GRIDS[grid]) for m in MEASURES]
-    spectra = [f"results/{grid}/evaluate/{model}/spectra.json" for model in GRIDS[grid].models]
-    return [f for path in measured + spectra for f in with_meta(path)]
+    results = [f for cell in plan.all_cells(GRIDS[grid]) for f in measured(f"{grid}/evaluate/{cell.path}")]
+    spectra = [with_meta(f"results/{grid}/evaluate/{model}/spectra.json") for model in GRIDS[grid].models]
+    return results + [f for files in spectra for f in files.values()]
 
 
 def report_files(grid):

@@ -1,12 +1,12 @@
 rule compress:
     input:
         manifest="results/{grid}/models/{model}.json",
-        calibration=with_meta("results/{grid}/calibrate/{model}/{calibration}.safetensors"),
+        **calibration_of("{grid}", "{model}", "{calibration}"),
     output:
         [f"results/{CELL}/{file}" for file in MODEL_FILES],
     params:
         spec=lambda w: plan.compress_spec(PARAMS, w.method, float(w.sparsity)).canonical(),
-        out=lambda w: f"results/{CELL}".format(**w),
+        out=f"results/{CELL}",
     threads: HALF
     resources:
         **asked(compressing, GPU),
@@ -15,5 +15,6 @@ rule compress:
     benchmark:
         f"logs/{CELL}.tsv"
     shell:
-        FETCHED + "lorap compress --spec {params.spec:q} --model models/{wildcards.model}"
-        " --calibration {input.calibration[0]} --out {params.out} >> {log} 2>&1"
+        "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2>&1;"
+        " lorap compress --spec {params.spec:q} --model models/{wildcards.model}"
+        " --calibration {input.calibration} --out {params.out} >> {log} 2>&1"

@@ -1,11 +1,6 @@
 TIMED = ALL  # measurements of time run alone on the machine
 
 
-def measured(folder):
-    """The results of one cell."""
-    return [f for measure in MEASURES for f in with_meta(f"results/{folder}/{measure}")]
-
-
 rule evaluate_dense:
     input:
         manifest="results/{grid}/models/{model}.json",
@@ -13,6 +8,7 @@ rule evaluate_dense:
         measured("{grid}/evaluate/{model}/dense"),
     params:
         spec=suite_of,
+        out="results/{grid}/evaluate/{model}/dense",
     threads: TIMED
     resources:
         **asked(measuring, GPU),
@@ -21,8 +17,9 @@ rule evaluate_dense:
     benchmark:
         "logs/{grid}/evaluate/{model}/dense.tsv"
     shell:
-        FETCHED + "lorap evaluate suite --spec {params.spec:q} --model models/{wildcards.model}"
-        " --out $(dirname {output[0]}) >> {log} 2>&1"
+        "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2>&1;"
+        " lorap evaluate suite --spec {params.spec:q} --model models/{wildcards.model}"
+        " --out {params.out} >> {log} 2>&1"
 
 
 rule evaluate_compressed:
@@ -33,15 +30,16 @@ rule evaluate_compressed:
     params:
         spec=suite_of,
         of=f"--model results/{CELL}",
+        out=f"results/{MEASURED}",
     threads: TIMED
     resources:
-        gpu=GPU,
+        **asked(measuring, GPU),
     log:
         f"logs/{MEASURED}.log",
     benchmark:
         f"logs/{MEASURED}.tsv"
     shell:
-        "lorap evaluate suite --spec {params.spec:q} {params.of} --out $(dirname {output[0]}) > {log} 2>&1"
+        "lorap evaluate suite --spec {params.spec:q} {params.of} --out {params.out} > {log} 2>&1"
 
 
 # The compressed model with the adapter beside it, as the paper evaluates it.
@@ -54,6 +52,7 @@ use rule evaluate_compressed as evaluate_adapter with:
     params:
         spec=suite_of,
         of=f"--model results/{CELL} --adapter results/{TUNED}",
+        out=f"results/{MEASURED}/{{tuning}}/adapter",
     log:
         f"logs/{MEASURED}/{{tuning}}/adapter.log",
     benchmark:
@@ -68,6 +67,7 @@ use rule evaluate_compressed as evaluate_redecomposed with:
     params:
         spec=suite_of,
         of=f"--model results/{REDECOMPOSED}",
+        out=f"results/{MEASURED}/{{tuning}}/{{kept_as}}",
     log:
         f"logs/{MEASURED}/{{tuning}}/{{kept_as}}.log",
     benchmark:
@@ -76,12 +76,10 @@ use rule evaluate_compressed as evaluate_redecomposed with:
 
 rule spectra:
     input:
+        unpack(lambda w: calibration_of(w.grid, w.model, GRIDS[w.grid].calibration)),
         manifest="results/{grid}/models/{model}.json",
-        calibration=lambda w: with_meta(
-            f"results/{w.grid}/calibrate/{w.model}/{GRIDS[w.grid].calibration}.safetensors"
-        ),
     output:
-        with_meta("results/{grid}/evaluate/{model}/spectra.json"),
+        **with_meta("results/{grid}/evaluate/{model}/spectra.json"),
     params:
         spec=plan.spectra_spec(PARAMS).canonical(),
     threads: HALF
@@ -92,5 +90,6 @@ rule spectra:
     benchmark:
         "logs/{grid}/evaluate/{model}/spectra.tsv"
     shell:
-        FETCHED + "lorap evaluate spectra --spec {params.spec:q} --model models/{wildcards.model}"
-        " --calibration {input.calibration[0]} --out {output[0]} >> {log} 2>&1"
+        "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2>&1;"
+        " lorap evaluate spectra --spec {params.spec:q} --model models/{wildcards.model}"
+        " --calibration {input.calibration} --out {output.file} >> {log} 2>&1"

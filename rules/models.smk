@@ -1,8 +1,5 @@
 # Base models are shared by the grids and stay out of DVC. What a grid's artifacts depend on is the manifest, with
 # repository, revision and hashes; a job that reads the weights gets them by it, since a pulled checkout lacks them.
-FETCHED = "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2>&1; "
-
-
 rule fetch:
     output:
         manifest="results/{grid}/models/{model}.json",

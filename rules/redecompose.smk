@@ -2,12 +2,13 @@ rule redecompose:
     input:
         model=[f"results/{CELL}/{file}" for file in MODEL_FILES],
         adapter=[f"results/{TUNED}/{file}" for file in ADAPTER_FILES],
-        calibration=with_meta("results/{grid}/calibrate/{model}/{calibration}.safetensors"),
+        **calibration_of("{grid}", "{model}", "{calibration}"),
     output:
         [f"results/{REDECOMPOSED}/{file}" for file in MODEL_FILES],
     params:
         spec=lambda w: plan.redecompose_spec(PARAMS, w.kept_as).canonical(),
-        out=lambda w: f"results/{REDECOMPOSED}".format(**w),
+        of=f"--model results/{CELL} --adapter results/{TUNED}",
+        out=f"results/{REDECOMPOSED}",
     threads: HALF
     resources:
         **asked(redecomposing, GPU),
@@ -16,6 +17,5 @@ rule redecompose:
     benchmark:
         f"logs/{REDECOMPOSED}.tsv"
     shell:
-        "lorap redecompose --spec {params.spec:q} --model $(dirname {input.model[0]})"
-        " --adapter $(dirname {input.adapter[0]}) --calibration {input.calibration[0]}"
+        "lorap redecompose --spec {params.spec:q} {params.of} --calibration {input.calibration}"
         " --out {params.out} > {log} 2>&1"

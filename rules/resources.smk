@@ -15,9 +15,8 @@ def cores_of_a_job():
 
     Inside a job of Slurm both are what the job has been given, whatever the node has.
     """
-    if workflow.remote_exec and "SLURM_CPUS_PER_TASK" in os.environ:
-        given = int(os.environ["SLURM_CPUS_PER_TASK"])
-        return given, given
+    if workflow.remote_exec and (given := os.getenv("SLURM_CPUS_PER_TASK")):
+        return int(given), int(given)
     cores = workflow.cores or 1
     return cores, max(1, cores // 2)
 

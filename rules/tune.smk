@@ -6,7 +6,8 @@ rule tune:
         [f"results/{TUNED}/{file}" for file in ADAPTER_FILES],
     params:
         spec=lambda w: plan.tune_spec(PARAMS, w.tuning).canonical(),
-        out=lambda w: f"results/{TUNED}".format(**w),
+        of=f"--model results/{CELL}",
+        out=f"results/{TUNED}",
     threads: HALF
     resources:
         **asked(tuning, GPU),
@@ -15,4 +16,4 @@ rule tune:
     benchmark:
         f"logs/{TUNED}.tsv"
     shell:
-        "lorap tune --spec {params.spec:q} --model $(dirname {input[0]}) --out {params.out} > {log} 2>&1"
+        "lorap tune --spec {params.spec:q} {params.of} --out {params.out} > {log} 2>&1"
