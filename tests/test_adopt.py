@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow import NOTHING, Checkout
+from tests.workflow import NOTHING, Checkout, steps_of
 
 ADAPTER = "results/demo/tune/tiny/pydoc-4x16/lorap-0.5/tiny"
 MEASURED = "results/demo/evaluate/tiny/pydoc-4x16/lorap-1to1-0.5/cost.json"
@@ -26,18 +26,12 @@ def pulled(copy_of_made: Checkout) -> Checkout:
     return copy_of_made
 
 
-def steps_of(planned: str) -> set[str]:
-    """The rules of a plan that make something."""
-    table = planned.partition("Job stats:")[2].partition("total")[0]
-    return {line.split()[0] for line in table.splitlines() if line[-1:].isdigit()} - {"all"}
-
-
 def test_what_was_pulled_is_taken_over_and_nothing_is_made_again(pulled: Checkout) -> None:
     assert "compress" in steps_of(pulled.run("snakemake", "-n")), "times say nothing after a pull"
-    before = {name: (pulled.folder / name).read_bytes() for name in pulled.stamps()}
+    before = pulled.contents()
     assert pulled.run("lorap", "adopt") == "demo: 27 artifacts taken over, 0 to be made again, 0 missing\n"
     assert NOTHING in pulled.run("snakemake")
-    assert {name: (pulled.folder / name).read_bytes() for name in pulled.stamps()} == before
+    assert pulled.contents() == before
     assert not (pulled.folder / "models").exists(), "nothing needs the weights"
 
 
