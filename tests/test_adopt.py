@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow import NOTHING, Checkout
+from tests.workflow import NOTHING, Checkout, steps_of
 
 ADAPTER = "results/demo/tune/tiny/pydoc-4x16/lorap-0.5/tiny"
 MEASURED = "results/demo/evaluate/tiny/pydoc-4x16/lorap-1to1-0.5/cost.json"
@@ -26,22 +26,16 @@ def pulled(copy_of_made: Checkout) -> Checkout:
     return copy_of_made
 
 
-def steps_of(planned: str) -> set[str]:
-    """The rules of a plan that make something."""
-    table = planned.partition("Job stats:")[2].partition("total")[0]
-    return {line.split()[0] for line in table.splitlines() if line[-1:].isdigit()} - {"all"}
-
-
 def test_what_was_pulled_is_taken_over_and_nothing_is_made_again(pulled: Checkout) -> None:
     planned = pulled.run("snakemake", "-n")
     assert "compress" in steps_of(planned), "times say nothing after a pull"
     assert "'lorap adopt' takes them over" in planned
-    before = {name: (pulled.folder / name).read_bytes() for name in pulled.stamps()}
+    before = pulled.contents()
     assert pulled.run("lorap", "adopt") == "demo: 27 artifacts taken over, 0 to be made again, 0 missing\n"
     again = pulled.run("snakemake")
     assert NOTHING in again
     assert "lorap adopt" not in again
-    assert {name: (pulled.folder / name).read_bytes() for name in pulled.stamps()} == before
+    assert pulled.contents() == before
     assert not (pulled.folder / "models").exists(), "nothing needs the weights"
 
 

@@ -28,17 +28,10 @@ class Checkout:
         Returns:
             All that it printed.
         """
-        environment = os.environ | {
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.folder),
-            "OMP_NUM_THREADS": "1",
-            "CI": "true",
-            "DVC_NO_ANALYTICS": "true",
-        }
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=environment | variables,
+            env=self.environment() | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -48,6 +41,16 @@ class Checkout:
         )
         assert (done.returncode == 0) == ok, done.stdout[-5000:] + self.logs()
         return done.stdout
+
+    def environment(self) -> dict[str, str]:
+        """The variables of a program that runs here."""
+        return os.environ | {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+            "CI": "true",
+            "DVC_NO_ANALYTICS": "true",
+        }
 
     def logs(self) -> str:
         """The end of every log of a job."""
@@ -68,10 +71,24 @@ class Checkout:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", "test", "--allow-empty")
 
+    def artifacts(self) -> list[Path]:
+        """Every file of the results."""
+        files = (self.folder / "results").rglob("*")
+        return [file for file in files if file.is_file() and file.name != ".gitignore"]
+
     def stamps(self) -> dict[str, int]:
         """When each artifact was last written."""
-        files = (file for file in (self.folder / "results").rglob("*") if file.is_file() and file.name != ".gitignore")
-        return {str(file.relative_to(self.folder)): file.stat().st_mtime_ns for file in files}
+        return {str(file.relative_to(self.folder)): file.stat().st_mtime_ns for file in self.artifacts()}
+
+    def contents(self) -> dict[str, bytes]:
+        """The bytes of each artifact."""
+        return {str(file.relative_to(self.folder)): file.read_bytes() for file in self.artifacts()}
+
+
+def steps_of(planned: str) -> set[str]:
+    """The rules of a plan that make something."""
+    table = planned.partition("Job stats:")[2].partition("total")[0]
+    return {line.split()[0] for line in table.splitlines() if line[-1:].isdigit()} - {"all"}
 
 
 def make_checkout(folder: Path, model: Path) -> Checkout:
