@@ -25,17 +25,26 @@ def new_folder(out: Path) -> Iterator[Path]:
         LorapError: ``out`` exists and lorap did not write it.
     """
     refuse_foreign(out)
-    partial = _partial(out)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with private_folder(out) as partial:
         yield partial
         (partial / MARKER).touch()
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with private_folder(out, "old") as old:  # a folder is moved at once, but not deleted at once
+            if out.exists():
+                out.rename(old / out.name)
+            partial.rename(out)
+
+
+@contextmanager
+def private_folder(out: Path, kind: str = "partial") -> Iterator[Path]:
+    """Yields an empty hidden folder beside ``out`` that no other process has; afterwards nothing of it is left."""
+    private = _hidden(out, kind)
+    with only_one(private):
+        shutil.rmtree(private, ignore_errors=True)  # a killed process could not
+        private.mkdir(parents=True)
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
 
 
 @contextmanager
@@ -43,20 +52,20 @@ def new_file(out: Path) -> Iterator[Path]:
     """Yields a private path that becomes ``out`` when the block ends well; otherwise nothing is left."""
     if out.is_dir():
         raise LorapError(f"{out}: is a folder, expected a file name; choose another --out")
-    partial = _partial(out)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        partial.rename(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    partial = _hidden(out, "partial")
+    with only_one(partial):
+        try:
+            yield partial
+            partial.rename(out)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def only_one(out: Path) -> Iterator[None]:
     """Waits until no other process makes ``out``, then keeps it to itself; a process that dies lets go of it."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    path = out.parent / f".{out.name}.lock"
+    path = _hidden(out, "lock")
     while True:
         with path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -122,5 +131,5 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _partial(out: Path) -> Path:
-    return out.parent / f".{out.name}.partial"
+def _hidden(out: Path, kind: str) -> Path:
+    return out.parent / f".{out.name.removeprefix('.')}.{kind}"

@@ -24,17 +24,10 @@ class Checkout:
 
     def run(self, *command: str, ok: bool = True) -> str:
         """Runs one of the environment's programs; returns all that it printed."""
-        environment = os.environ | {
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.folder),
-            "OMP_NUM_THREADS": "1",
-            "CI": "true",
-            "DVC_NO_ANALYTICS": "true",
-        }
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=environment,
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -44,6 +37,35 @@ class Checkout:
         )
         assert (done.returncode == 0) == ok, done.stdout[-5000:] + self.logs()
         return done.stdout
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Starts one of the environment's programs in a process group of its own; ``output`` tells what it prints."""
+        with self.output.open("w") as file:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> Path:
+        """What the program that was started last has printed."""
+        return self.folder.with_name(f"{self.folder.name}.output")
+
+    def environment(self) -> dict[str, str]:
+        """The variables of a program that runs here."""
+        return os.environ | {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+            "CI": "true",
+            "DVC_NO_ANALYTICS": "true",
+        }
 
     def logs(self) -> str:
         """The end of every log of a job."""

@@ -12,6 +12,7 @@ from lorap.cli.options import TUNE_OVERRIDES
 from lorap.cli.work import announce, checked, model_inputs, on_device, spec_from
 from lorap.config import load_params, lookup, parse_spec
 from lorap.errors import LorapError
+from lorap.files import only_one
 from lorap.schema import Tune
 from lorap.sources import CorpusSource
 from lorap.specs import RedecomposeSpec, TuneSpec
@@ -29,7 +30,10 @@ def tune(arguments: Namespace) -> None:
     inputs = {"model": arguments.model} | ({"data": data} if data else {})
     checkpoints = arguments.out.with_name(f".{arguments.out.name}.checkpoints")
     first = os.environ.get("RANK", "0") == "0"
-    with on_device(arguments.device, "--micro-batch (tune.NAME.micro_batch)") as device:
+    with (
+        only_one(checkpoints) if first else nullcontext(),
+        on_device(arguments.device, "--micro-batch (tune.NAME.micro_batch)") as device,
+    ):
         if ":" in str(device):
             raise LorapError(f"--device {device}: expected auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
         if first:
@@ -44,8 +48,9 @@ def tune(arguments: Namespace) -> None:
         except LorapError:  # only a run that was cut short may go on; one at fault would fail again
             shutil.rmtree(checkpoints, ignore_errors=True)
             raise
+        if first:
+            shutil.rmtree(checkpoints)
     if first:
-        shutil.rmtree(checkpoints)
         announce(arguments.out)
 
 
