@@ -15,7 +15,7 @@ from tests.workflow import Checkout, make_checkout
 
 KILLS = int(os.environ.get("LORAP_KILLS", "100"))
 SEED = int(os.environ.get("LORAP_SEED", "1"))
-LONGEST = float(os.environ.get("LORAP_LONGEST", "20"))  # seconds from a start, or from the last kill, to the next kill
+LONGEST = float(os.environ.get("LORAP_LONGEST", "40"))  # seconds from a start, or from the last kill, to the next kill
 RATES = (1e-3, 2e-3)  # learning rates between which the settings go to and fro
 
 
@@ -34,6 +34,7 @@ class Disturber:
 
     def run(self) -> None:
         """One run, killed or not."""
+        self.left = [run for run in self.left if group_of(run)]
         run = self.checkout.start("snakemake", "--cores", "2")
         hit = False
         while self.kills < KILLS:
@@ -75,8 +76,7 @@ class Disturber:
             assert hit, said[-3000:] + self.checkout.logs()
 
     def refused(self, said: str) -> None:
-        """A rerun is refused while jobs of a killed run go on, and must not be once they have ended."""
-        self.left = [run for run in self.left if group_of(run)]
+        """A rerun is refused where jobs of a killed run went on when it started, and must not be otherwise."""
         if self.left:
             self.count["refused while jobs went on"] += 1
             wait_for(lambda: not any(group_of(run) for run in self.left))
