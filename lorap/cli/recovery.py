@@ -36,11 +36,11 @@ def tune(arguments: Namespace) -> None:
     ):
         if ":" in str(device):
             raise LorapError(f"--device {device}: expected auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
+        origin = data_origin(spec)
         if first:
             ids = {role: artifact_id(path) for role, path in inputs.items()}
             if prepare_checkpoints(checkpoints, spec, ids):
                 print(f"{checkpoints}: checkpoints of other settings or of another model, removed", file=sys.stderr)
-        origin = data_origin(spec)
         folder: Any = new_artifact(arguments.out, spec, inputs, str(device), folder=True, origin=origin)
         try:
             with folder if first else nullcontext() as out:
