@@ -12,7 +12,7 @@ from lorap.cli.options import TUNE_OVERRIDES
 from lorap.cli.work import announce, checked, model_inputs, on_device, spec_from
 from lorap.config import load_params, lookup, parse_spec
 from lorap.errors import LorapError
-from lorap.files import only_one
+from lorap.files import hidden, only_one
 from lorap.schema import Tune
 from lorap.sources import CorpusSource
 from lorap.specs import RedecomposeSpec, TuneSpec
@@ -28,7 +28,7 @@ def tune(arguments: Namespace) -> None:
     spec = parse_spec(TuneSpec, arguments.spec) if arguments.spec else _tune_spec(arguments)
     data = Path(arguments.data) if spec.source is None and arguments.data else None
     inputs = {"model": arguments.model} | ({"data": data} if data else {})
-    checkpoints = arguments.out.with_name(f".{arguments.out.name}.checkpoints")
+    checkpoints = hidden(arguments.out, "checkpoints")
     first = os.environ.get("RANK", "0") == "0"
     with (
         only_one(checkpoints) if first else nullcontext(),
