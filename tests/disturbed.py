@@ -46,7 +46,7 @@ def assert_as_undisturbed(checkout: Checkout, undisturbed: Checkout) -> None:
 
 def jobs_of(run: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The ``lorap`` processes in the process group of a run, those that a dead Snakemake left behind too."""
-    return [process for process in group_of(run) if "/lorap" in " ".join(_words(process)[:2])]
+    return [process for process in group_of(run) if "lorap" in _programs(process)]
 
 
 def group_of(run: "subprocess.Popen[str]") -> list[psutil.Process]:
@@ -69,8 +69,9 @@ def _group(process: psutil.Process) -> int | None:
         return None
 
 
-def _words(process: psutil.Process) -> list[str]:
+def _programs(process: psutil.Process) -> list[str]:
+    """The names of a process's program and of the script that it runs."""
     try:
-        return process.cmdline()
+        return [Path(word).name for word in process.cmdline()[:2]]
     except psutil.NoSuchProcess:
         return []
