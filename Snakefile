@@ -21,3 +21,7 @@ include: "rules/redecompose.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 include: "rules/stages.smk"
+
+
+onstart:
+    take_turn()

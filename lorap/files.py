@@ -14,6 +14,7 @@ from lorap.errors import LorapError
 
 META = "meta.json"
 TIMING = "timing.json"  # what differs from run to run; it is no part of an artifact's id
+KINDS = ("partial", "old", "lock", "checkpoints")  # of hidden paths; a killed process leaves them to its successor
 MARKER = ".lorap"  # says that a folder is lorap's to replace, even when a failed job lost its meta.json
 
 
@@ -25,17 +26,26 @@ def new_folder(out: Path) -> Iterator[Path]:
         LorapError: ``out`` exists and lorap did not write it.
     """
     refuse_foreign(out)
-    partial = _partial(out)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with private_folder(out) as partial:
         yield partial
         (partial / MARKER).touch()
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with private_folder(out, "old") as old:  # a folder is moved at once, but not deleted at once
+            if out.exists():
+                out.rename(old / out.name)
+            partial.rename(out)
+
+
+@contextmanager
+def private_folder(out: Path, kind: str = "partial") -> Iterator[Path]:
+    """Yields an empty hidden folder beside ``out`` that no other process has; afterwards nothing of it is left."""
+    private = hidden(out, kind)
+    with only_one(private):
+        shutil.rmtree(private, ignore_errors=True)  # a killed process could not
+        private.mkdir(parents=True)
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
 
 
 @contextmanager
@@ -43,20 +53,20 @@ def new_file(out: Path) -> Iterator[Path]:
     """Yields a private path that becomes ``out`` when the block ends well; otherwise nothing is left."""
     if out.is_dir():
         raise LorapError(f"{out}: is a folder, expected a file name; choose another --out")
-    partial = _partial(out)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        partial.rename(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    partial = hidden(out, "partial")
+    with only_one(partial):
+        try:
+            yield partial
+            partial.rename(out)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def only_one(out: Path) -> Iterator[None]:
     """Waits until no other process makes ``out``, then keeps it to itself; a process that dies lets go of it."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    path = out.parent / f".{out.name}.lock"
+    path = hidden(out, "lock")
     while True:
         with path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -74,6 +84,19 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+def hidden(out: Path, kind: str) -> Path:
+    """Where, beside ``out``, is kept what only a running process needs of it; ``kind`` is one of KINDS."""
+    return out.with_name(f".{out.name.removeprefix('.')}.{kind}")
+
+
+def owner_of(path: Path) -> Path | None:
+    """What a hidden path is kept for, None where it is no such path."""
+    name, kind = path.name.removeprefix("."), ""
+    while name.rpartition(".")[2] in KINDS:
+        name, _, kind = name.rpartition(".")
+    return path.with_name(name) if kind and path.name.startswith(".") else None
 
 
 def refuse_foreign(out: Path) -> None:
@@ -120,7 +143,3 @@ def sha256_file(path: Path) -> str:
 def sha256_text(text: str) -> str:
     """Hexadecimal sha256 of a text in UTF-8."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _partial(out: Path) -> Path:
-    return out.parent / f".{out.name}.partial"

@@ -11,6 +11,7 @@ from lorap import grid as plan
 from lorap.integrity.artifacts import MEASURES
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
+from lorap.integrity.one_run import free_dead_lock, hold
 from lorap.report import catalogue
 
 # Jobs must find this environment's `lorap`, whether or not it is activated.
@@ -30,6 +31,9 @@ except LorapError as error:
 if not Path(".snakemake/metadata").is_dir() and any(list(Path("results", grid, "models").glob("*.json")) for grid in ACTIVE):
     logger.warning("These results were made elsewhere: 'lorap adopt' takes them over, else they may be made again.")
 
+# Snakemake asks for its own lock after this; ours, held from onstart on, decides where two runs start at once.
+free_dead_lock()
+
 REPORT_FILES = [*catalogue.made_files(), "report/meta.json"]
 MODEL_FILES = ["config.json", "model.safetensors", "layers.json", "meta.json"]
 ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors", "history.json", "timing.json", "meta.json"]
@@ -48,6 +52,14 @@ wildcard_constraints:
     sparsity=r"[0-9.]+",
     tuning=r"[A-Za-z0-9._-]+",
     kept_as=r"exact|truncated",
+
+
+def take_turn():
+    """Keeps this folder to this run."""
+    try:
+        hold(workflow.executor_plugin.common_settings.local_exec)
+    except LorapError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def with_meta(path, name="file"):

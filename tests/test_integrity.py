@@ -168,6 +168,22 @@ def test_what_no_cell_has_is_listed_and_removed_when_asked(tree: Path) -> None:
     assert "report: made from other settings (grid, methods, tune)" in left.err
 
 
+def test_what_a_killed_job_left_of_a_removed_cell_is_pruned_and_of_a_cell_it_is_not(tree: Path) -> None:
+    left = tree / "compress/tiny/pydoc/.svd-0.5.partial"
+    left.mkdir()
+    (left / META).write_text("{}")
+    (tree / "compress/tiny/pydoc/.lorap-0.5.old/lorap-0.5").mkdir(parents=True)
+    (tree / "compress/tiny/pydoc/.lorap-0.5.old/lorap-0.5" / META).write_text("{}")
+    files = [tree / "evaluate/tiny/pydoc/svd-0.5/.cost.json.meta.json.partial.lock"]
+    files += [tree / "compress/tiny/pydoc/.lorap-0.5.partial.lock", tree / f"evaluate/{CELL}/.cost.json.partial"]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    listed = succeed("prune", "--remove").splitlines()
+    assert listed == [f"results/small/{path.relative_to(tree)}: removed" for path in (left, files[0])]
+    assert [path.exists() for path in (left, *files)] == [False, False, True, True]
+
+
 def test_an_unknown_step_or_grid_is_refused(tree: Path) -> None:
     assert faults(call("verify", "--until", "bake")) == [
         "--until: unknown step 'bake', expected one of models, calibrate, compress, tune, redecompose, evaluate, report"

@@ -42,6 +42,25 @@ class Checkout:
         assert (done.returncode == 0) == ok, done.stdout[-5000:] + self.logs()
         return done.stdout
 
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Starts one of the environment's programs in a process group of its own; ``output`` tells what it prints."""
+        with self.output.open("w") as file:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> Path:
+        """What the program that was started last has printed."""
+        return self.folder.with_name(f"{self.folder.name}.output")
+
     def environment(self) -> dict[str, str]:
         """The variables of a program that runs here."""
         return os.environ | {

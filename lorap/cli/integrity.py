@@ -97,4 +97,4 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
         return
     path.unlink(missing_ok=True)
-    meta_beside(path).unlink()
+    meta_beside(path).unlink(missing_ok=True)

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from lorap import __version__
@@ -14,6 +16,8 @@ from lorap.machine.gpu import lease
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+MAKE_ROOM = "free space or choose another --out"
+LEAST_FREE = 65536  # bytes; a disk with less is full
 
 
 class Parser(ArgumentParser):
@@ -43,11 +47,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         out = getattr(arguments, "out", "output")
         if error.errno in FULL:  # the exception names no file, or the one that was copied from
-            return fail(f"{out}: {error.strerror}; free space or choose another --out")
+            return fail(f"{out}: {error.strerror}; {MAKE_ROOM}")
         if error.errno in UNWRITABLE:
             return fail(f"{error.filename or out}: {error.strerror}; choose another --out")
         raise
+    except Exception as error:
+        out = getattr(arguments, "out", None)
+        if out is None or not is_for_want_of_space(error, out):
+            raise
+        return fail(f"{out}: {os.strerror(errno.ENOSPC)}; {MAKE_ROOM}")
     return 0
+
+
+def is_for_want_of_space(error: Exception, out: Path) -> bool:
+    """Whether the disk is full, for which libraries have exceptions of their own; not all of them say so."""
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    return os.strerror(errno.ENOSPC) in str(error) or shutil.disk_usage(there).free < LEAST_FREE
 
 
 def run(arguments: Namespace) -> None:

@@ -12,6 +12,7 @@ from lorap.cli.options import TUNE_OVERRIDES
 from lorap.cli.work import announce, checked, model_inputs, on_device, spec_from
 from lorap.config import load_params, lookup, parse_spec
 from lorap.errors import LorapError
+from lorap.files import hidden, only_one
 from lorap.schema import Tune
 from lorap.sources import CorpusSource
 from lorap.specs import RedecomposeSpec, TuneSpec
@@ -27,16 +28,19 @@ def tune(arguments: Namespace) -> None:
     spec = parse_spec(TuneSpec, arguments.spec) if arguments.spec else _tune_spec(arguments)
     data = Path(arguments.data) if spec.source is None and arguments.data else None
     inputs = {"model": arguments.model} | ({"data": data} if data else {})
-    checkpoints = arguments.out.with_name(f".{arguments.out.name}.checkpoints")
+    checkpoints = hidden(arguments.out, "checkpoints")
     first = os.environ.get("RANK", "0") == "0"
-    with on_device(arguments.device, "--micro-batch (tune.NAME.micro_batch)") as device:
+    with (
+        only_one(checkpoints) if first else nullcontext(),
+        on_device(arguments.device, "--micro-batch (tune.NAME.micro_batch)") as device,
+    ):
         if ":" in str(device):
             raise LorapError(f"--device {device}: expected auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
+        origin = data_origin(spec)
         if first:
             ids = {role: artifact_id(path) for role, path in inputs.items()}
             if prepare_checkpoints(checkpoints, spec, ids):
                 print(f"{checkpoints}: checkpoints of other settings or of another model, removed", file=sys.stderr)
-        origin = data_origin(spec)
         folder: Any = new_artifact(arguments.out, spec, inputs, str(device), folder=True, origin=origin)
         try:
             with folder if first else nullcontext() as out:
@@ -44,8 +48,9 @@ def tune(arguments: Namespace) -> None:
         except LorapError:  # only a run that was cut short may go on; one at fault would fail again
             shutil.rmtree(checkpoints, ignore_errors=True)
             raise
+        if first:
+            shutil.rmtree(checkpoints)
     if first:
-        shutil.rmtree(checkpoints)
         announce(arguments.out)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lorap import grid as plan
-from lorap.files import META
+from lorap.files import META, owner_of
 from lorap.grid import ADAPTER, Cell
 from lorap.provenance import meta_beside
 from lorap.schema import Grid, Params
@@ -82,15 +82,32 @@ def _sources(params: Params, grid: Grid, folder: Path) -> Iterator[Artifact]:
 
 
 def strays(params: Params, name: str, results: Path) -> list[Path]:
-    """Artifacts below a grid's folder that the grid does not have: folders, and files that have a meta beside them."""
+    """What lies below a grid's folder and is not the grid's.
+
+    These are artifacts, which are folders or files that have a meta beside them, and what a killed job left of one.
+    """
     known = {artifact.path for artifact in artifacts(params, name, results)}
     found = []
     for step in STEPS:
         for meta in sorted((results / name / step).rglob(f"*{META}")):
-            path = meta.parent if meta.name == META else meta.with_name(meta.name.removesuffix(f".{META}"))
-            if path not in known:
+            path = meta.parent if meta.name == META else _described(meta)
+            if path not in known and not _is_hidden(path):
+                found.append(path)
+        for path in sorted((results / name / step).rglob(".*")):
+            owner = owner_of(path)
+            if owner is not None and _described(owner) not in known and not _is_hidden(path.parent):
                 found.append(path)
     return found
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a path is, or lies in, what only a running job needs."""
+    return any(owner_of(part) is not None for part in (path, *path.parents))
+
+
+def _described(meta: Path) -> Path:
+    """The file that a meta stands beside."""
+    return meta.with_name(meta.name.removesuffix(f".{META}"))
 
 
 def _file(path: Path, spec: Spec, inputs: dict[str, Path]) -> Artifact:

@@ -1,13 +1,12 @@
 """A report: every table and figure of a grid, from its result files alone (``lorap report``)."""
 
-import shutil
 import time
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
 
-from lorap.files import META, new_file, sha256_file, write_json
+from lorap.files import META, new_file, private_folder, sha256_file, write_json
 from lorap.provenance import make_meta
 from lorap.report import catalogue
 from lorap.report.figures import FIGURES
@@ -32,25 +31,23 @@ def build_report(spec: ReportSpec, folder: Path) -> str:
     started = time.monotonic()
     results = read_results(spec, folder)
     out = folder / "report"
-    partial = folder / ".report.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "figures").mkdir(parents=True)
-    tables = make_tables(spec, results, folder)
-    for name, title in catalogue.TABLES.items():
-        write_table(tables[name], partial / name, title, spec.report.digits)
-    for name in catalogue.FIGURES:
-        with mpl.rc_context(STYLE):
-            write_figure(FIGURES[name](spec, results, folder), partial / "figures" / name, spec.report.dpi)
-    provenance = read_provenance(spec, folder)
-    lasting, measured = parted(provenance)
-    write_json(partial / catalogue.PROVENANCE, lasting)
-    write_json(partial / catalogue.PROVENANCE_TIMING, measured)
-    write_page(spec, folder, partial, tables, provenance)
-    (out / META).unlink(missing_ok=True)
-    for file in catalogue.report_files():
-        (out / file).parent.mkdir(parents=True, exist_ok=True)
-        (partial / file).rename(out / file)
-    shutil.rmtree(partial)
+    with private_folder(out) as partial:
+        tables = make_tables(spec, results, folder)
+        for name, title in catalogue.TABLES.items():
+            write_table(tables[name], partial / name, title, spec.report.digits)
+        (partial / "figures").mkdir()
+        for name in catalogue.FIGURES:
+            with mpl.rc_context(STYLE):
+                write_figure(FIGURES[name](spec, results, folder), partial / "figures" / name, spec.report.dpi)
+        provenance = read_provenance(spec, folder)
+        lasting, measured = parted(provenance)
+        write_json(partial / catalogue.PROVENANCE, lasting)
+        write_json(partial / catalogue.PROVENANCE_TIMING, measured)
+        write_page(spec, folder, partial, tables, provenance)
+        (out / META).unlink(missing_ok=True)
+        for file in catalogue.report_files():
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            (partial / file).rename(out / file)
     _write_metrics(spec, results, folder)
     ids = {path: meta["id"] for path, meta in provenance.items() if "id" in meta}
     hashes = {name: sha256_file(folder / name) for name in catalogue.made_files()}

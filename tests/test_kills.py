@@ -1,0 +1,97 @@
+"""kill -9 of a job, of Snakemake with and without its jobs, of DVC; and two runs at once. A plain rerun is enough."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tests.disturbed import AT_WORK, LOCKED, assert_as_undisturbed, group_of, jobs_of, wait_for
+from tests.workflow import Checkout
+
+SPECTRA = "results/demo/evaluate/tiny/spectra.json"
+REPORT = "results/demo/report/meta.json"
+
+
+def started(checkout: Checkout, *command: str) -> "subprocess.Popen[str]":
+    """A run whose first job has begun and is held there."""
+    run = checkout.start(*command)
+    wait_for(lambda: jobs_of(run) or run.poll() is not None)
+    for job in jobs_of(run):
+        job.suspend()
+    assert run.poll() is None, checkout.output.read_text()
+    return run
+
+
+def test_a_killed_job_is_made_again_with_what_follows(copy_of_made: Checkout, made: Checkout) -> None:
+    (copy_of_made.folder / SPECTRA).unlink()
+    before = copy_of_made.stamps()
+    run = started(copy_of_made, "snakemake")
+    jobs_of(run)[0].kill()
+    assert run.wait() != 0
+    assert "logs/demo/evaluate/tiny/spectra.log" in copy_of_made.output.read_text()
+    copy_of_made.run("snakemake")
+    assert_as_undisturbed(copy_of_made, made)
+    after = copy_of_made.stamps()
+    changed = {name for name in after if after[name] != before.get(name)}
+    report = {name for name in after if name.startswith("results/demo/report/")}
+    summary = {"results/demo/metrics.json", "results/demo/sweep.csv"}
+    assert changed == {SPECTRA, f"{SPECTRA}.meta.json"} | report | summary
+
+
+def test_a_run_that_is_killed_with_its_jobs_leaves_no_lock_to_be_freed_by_hand(
+    copy_of_made: Checkout, made: Checkout
+) -> None:
+    (copy_of_made.folder / REPORT).unlink()
+    run = started(copy_of_made, "snakemake")
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert list(copy_of_made.folder.glob(".snakemake/locks/*")), "Snakemake itself frees nothing"
+    copy_of_made.run("snakemake")
+    assert_as_undisturbed(copy_of_made, made)
+
+
+def test_no_run_begins_while_jobs_of_a_killed_one_go_on(copy_of_made: Checkout, made: Checkout) -> None:
+    (copy_of_made.folder / REPORT).unlink()
+    run = started(copy_of_made, "snakemake")
+    run.kill()
+    run.wait()
+    assert LOCKED in copy_of_made.run("snakemake", ok=False)
+    for job in jobs_of(run):
+        job.resume()
+    wait_for(lambda: not group_of(run))
+    copy_of_made.run("snakemake")
+    assert_as_undisturbed(copy_of_made, made)
+
+
+def test_of_two_runs_at_once_the_second_is_refused_even_after_an_unlock(copy_of_made: Checkout, made: Checkout) -> None:
+    (copy_of_made.folder / REPORT).unlink()
+    run = started(copy_of_made, "snakemake")
+    assert LOCKED in copy_of_made.run("snakemake", ok=False)
+    copy_of_made.run("snakemake", "--unlock")
+    refused = copy_of_made.run("snakemake", ok=False)
+    assert AT_WORK in refused
+    assert "Traceback" not in refused
+    for job in jobs_of(run):
+        job.resume()
+    assert run.wait() == 0, copy_of_made.output.read_text()
+    assert_as_undisturbed(copy_of_made, made)
+
+
+@pytest.mark.parametrize("with_all", [True, False])
+def test_dvc_goes_on_after_a_kill(copy_of_made: Checkout, made: Checkout, with_all: bool) -> None:
+    (copy_of_made.folder / REPORT).unlink()
+    stage = ("dvc", "repro", "--single-item", "report@demo")
+    run = started(copy_of_made, *stage)
+    if with_all:
+        os.killpg(run.pid, signal.SIGKILL)
+    else:
+        run.kill()
+        assert LOCKED in copy_of_made.run(*stage, ok=False), "its Snakemake is still at work"
+        for job in jobs_of(run):
+            job.resume()
+    run.wait()
+    wait_for(lambda: not group_of(run))
+    copy_of_made.run(*stage)
+    assert "report@demo" in (copy_of_made.folder / "dvc.lock").read_text()
+    assert_as_undisturbed(copy_of_made, made)
