@@ -188,6 +188,20 @@ def test_the_paper_grid_is_planned_to_the_last_job_without_network_or_gpu() -> N
     assert jobs["report"] == 1
 
 
+def test_lint_asks_for_nothing_but_a_conda_environment(made: Checkout) -> None:
+    """The environment is pip's, pinned in constraints.txt; whatever else lint names is a fault."""
+    printed = made.run("snakemake", "--lint", ok=False)
+    assert {line.strip() for line in printed.splitlines() if line.startswith("    * ")} == {
+        "* Specify a conda environment or container for each rule.:"
+    }
+
+
+def test_the_graph_of_rules_is_drawn(made: Checkout) -> None:
+    drawn = made.run("snakemake", "--rulegraph")
+    rules = ("fetch", "calibrate", "compress", "tune", "redecompose", "evaluate_adapter", "spectra", "report")
+    assert [rule for rule in rules if f'label = "{rule}"' not in drawn] == []
+
+
 def test_one_html_file_shows_tables_and_figures(made: Checkout) -> None:
     made.run("snakemake", "--report", "report.html")
     page = (made.folder / "report.html").read_text()
