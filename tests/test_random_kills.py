@@ -16,7 +16,7 @@ from tests.workflow import Checkout, make_checkout
 KILLS = int(os.environ.get("LORAP_KILLS", "100"))
 SEED = int(os.environ.get("LORAP_SEED", "1"))
 LONGEST = float(os.environ.get("LORAP_LONGEST", "25"))  # seconds from a start, or from the last kill, to the next kill
-UNKNOWN = ("tokenizer", "modeling", ".lorap")  # files that Snakemake does not know of; see 'lorap adopt'
+UNKNOWN = ("tokenizer", "generation", "modeling", ".lorap")  # files that Snakemake does not know of; see 'lorap adopt'
 RATES = (1e-3, 2e-3)  # learning rates between which the settings go to and fro
 
 
