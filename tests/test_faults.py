@@ -65,6 +65,18 @@ def test_what_was_deleted_by_hand_is_made_again_with_what_follows(
     assert "missing" in copy_of_made.run("lorap", "verify", ok=False)
 
 
+def test_a_file_that_snakemake_does_not_know_of_is_missed_by_verify_and_made_again_after_adopt(
+    copy_of_made: Checkout,
+) -> None:
+    (copy_of_made.folder / LORAP / "tokenizer.json").unlink()
+    assert NOTHING in copy_of_made.run("snakemake", "-n")
+    assert f"{LORAP}: incomplete, it has lost tokenizer.json; 'lorap adopt'" in copy_of_made.run(
+        "lorap", "verify", ok=False
+    )
+    copy_of_made.run("lorap", "adopt")
+    assert steps_of(copy_of_made.run("snakemake", "-n")) == {"compress", "evaluate_compressed", "report"}
+
+
 def test_a_clock_that_was_set_back_is_told_and_adopt_repairs_the_times(copy_of_made: Checkout) -> None:
     ahead = time.time() + DAY
     for file in (copy_of_made.folder / "results").rglob("*"):

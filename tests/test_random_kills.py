@@ -97,6 +97,12 @@ class Disturber:
             (self.checkout.folder / file).unlink()
             self.count["deleted files"] += 1
 
+    def end(self) -> None:
+        """Ends what is still at work, as after a failure of the test."""
+        for run in self.left:
+            for process in group_of(run):
+                process.kill()
+
     def set_rate(self, rate: float) -> None:
         params = self.checkout.params()
         params["tune"]["tiny"]["learning_rate"] = rate
@@ -112,9 +118,12 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     assert rate == RATES[0]
     print(f"seed {SEED}, {KILLS} kills")
     disturber = Disturber(checkout)
-    while disturber.kills < KILLS:
-        disturber.run()
-    wait_for(lambda: not any(group_of(run) for run in disturber.left))
+    try:
+        while disturber.kills < KILLS:
+            disturber.run()
+        wait_for(lambda: not any(group_of(run) for run in disturber.left))
+    finally:
+        disturber.end()
     disturber.set_rate(rate)
     checkout.run("snakemake")
     assert tables(checkout) == expected
