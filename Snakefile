@@ -24,3 +24,7 @@ include: "rules/stages.smk"
 
 onstart:
     take_turn()
+
+
+onerror:
+    tell_failures(log)

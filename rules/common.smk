@@ -1,5 +1,6 @@
 # Settings, paths and resources that the rules share. The specs come from lorap.grid, the only place that makes them.
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -42,6 +43,8 @@ MEASURED = "{grid}/evaluate/{model}/{calibration}/{method}-{sparsity}"
 HALF = max(1, (workflow.cores or 1) // 2)
 ALL = workflow.cores or 1
 GPU = 1 if Path("/dev/nvidiactl").exists() else 0
+FAILED = re.compile(r"> (logs/\S+\.log) 2>&1' (?:returned|died)")  # as Snakemake quotes the command of a job
+LOG_END = 20  # lines of a failed job's log that are shown
 
 
 wildcard_constraints:
@@ -60,6 +63,13 @@ def take_turn():
         hold(workflow.executor_plugin.common_settings.local_exec)
     except LorapError as error:
         raise WorkflowError(str(error)) from None
+
+
+def tell_failures(logs):
+    """Prints the end of the log of every job that failed: Snakemake itself shows none when it is quiet about rules."""
+    for name in sorted({name for log in logs for name in FAILED.findall(Path(log).read_text())}):
+        lines = Path(name).read_text().splitlines()[-LOG_END:]
+        print(f"{name}:", *lines, sep="\n    ", file=sys.stderr)
 
 
 def with_meta(path):
