@@ -25,3 +25,7 @@ include: "rules/stages.smk"
 
 onstart:
     take_turn()
+
+
+onerror:
+    tell_failures(log)

@@ -1,6 +1,7 @@
 # Settings, paths and resources that the rules share. The specs come from lorap.grid, the only place that makes them.
 import os
-import shlex
+FAILED = re.compile(r"> (logs/\S+\.log) 2>&1.*' (?:returned|died)")  # as Snakemake quotes the command of a job
+LOG_END = 20  # lines of a failed job's log that are shown
 import sys
 from pathlib import Path
 
@@ -43,6 +44,8 @@ TUNED = "{grid}/tune/{model}/{calibration}/{method}-{sparsity}/{tuning}"
 REDECOMPOSED = "{grid}/redecompose/{model}/{calibration}/{method}-{sparsity}/{tuning}/{kept_as}"
 MEASURED = "{grid}/evaluate/{model}/{calibration}/{method}-{sparsity}"
 
+FAILED = re.compile(r"> (logs/\S+\.log) 2>&1.*' (?:returned|died)")  # as Snakemake quotes the command of a job
+LOG_END = 20  # lines of a failed job's log that are shown
 
 wildcard_constraints:
     grid=r"[A-Za-z0-9._-]+",
@@ -62,20 +65,8 @@ def take_turn():
         raise WorkflowError(str(error)) from None
 
 
-def with_meta(path, name="file"):
-    """An artifact that is a file, and the meta beside it, by name."""
-    return {name: path, f"{name}_meta": f"{path}.meta.json"}
-
-
-def measured(folder):
-    """The results of one cell, their metas among them."""
-    return [f for measure in MEASURES for f in with_meta(f"results/{folder}/{measure}").values()]
-
-
-def shown(path):
-    """Marks what `snakemake --report` puts into its page: tables as CSV, figures as PNG."""
-    kind = {".csv": "Tables", ".png": "Figures"}.get(Path(path).suffix)
-    return report(path, category=kind, subcategory="{grid}") if kind else path
+FAILED = re.compile(r"> (logs/\S+\.log) 2>&1.*' (?:returned|died)")  # as Snakemake quotes the command of a job
+LOG_END = 20  # lines of a failed job's log that are shown
 
 
 def model_files(grid):

@@ -33,8 +33,8 @@ def test_a_failing_job_stops_its_chain_alone_and_is_made_once_it_can_be(
     copy_of_made.write_params(params)
     (copy_of_made.folder / SPECTRA).unlink()
     told = copy_of_made.run("snakemake", ok=False)
-    assert "rows.jsonl" in told, "the end of its log is shown"
-    assert "logs/demo/tune/tiny/pydoc-4x16/lorap-0.5/own.log" in told
+    log = "logs/demo/tune/tiny/pydoc-4x16/lorap-0.5/own.log"
+    assert f"{log}:\n    lorap: error: {tmp_path}/rows.jsonl: no such file; " in told
     assert (copy_of_made.folder / SPECTRA).is_file(), "others go on"
     assert not (copy_of_made.folder / "results/demo/tune/tiny/pydoc-4x16/lorap-0.5/own/meta.json").exists()
     assert leftovers(copy_of_made) == []
@@ -63,6 +63,18 @@ def test_what_was_deleted_by_hand_is_made_again_with_what_follows(
     planned = copy_of_made.run("snakemake", "-n")
     assert steps_of(planned) == chain
     assert "missing" in copy_of_made.run("lorap", "verify", ok=False)
+
+
+def test_a_file_that_snakemake_does_not_know_of_is_missed_by_verify_and_made_again_after_adopt(
+    copy_of_made: Checkout,
+) -> None:
+    (copy_of_made.folder / LORAP / "tokenizer.json").unlink()
+    assert NOTHING in copy_of_made.run("snakemake", "-n")
+    assert f"{LORAP}: incomplete, it has lost tokenizer.json; 'lorap adopt'" in copy_of_made.run(
+        "lorap", "verify", ok=False
+    )
+    copy_of_made.run("lorap", "adopt")
+    assert steps_of(copy_of_made.run("snakemake", "-n")) == {"compress", "evaluate_compressed", "report"}
 
 
 def test_a_clock_that_was_set_back_is_told_and_adopt_repairs_the_times(copy_of_made: Checkout) -> None:

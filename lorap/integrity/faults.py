@@ -9,7 +9,7 @@ from lorap.files import META, read_json, sha256_file, write_json
 from lorap.integrity.artifacts import Artifact
 from lorap.provenance import content_id
 
-MISSING = "missing"  # ends every fault that Snakemake sees for itself
+MISSING = "missing"  # ends every fault that Snakemake sees for itself, as it knows of the meta but not of all files
 DERIVED = "is to be made again"  # ends every fault that comes from an input's
 OTHER_CODE = "made by other code"
 
@@ -61,7 +61,7 @@ def _damage(artifact: Artifact, hashes: dict[str, str] | str, with_bytes: bool) 
     for name, sha256 in named.items():
         file = artifact.root / name
         if not file.is_file():
-            return f"incomplete, {name} is {MISSING}"
+            return f"incomplete, it has lost {name}; 'lorap adopt' has it made again"
         if with_bytes and sha256_file(file) != sha256:
             return f"damaged, {name} has other bytes than were written"
     return None
