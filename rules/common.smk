@@ -1,7 +1,7 @@
 # Settings, paths and resources that the rules share. The specs come from lorap.grid, the only place that makes them.
 import os
-FAILED = re.compile(r"> (logs/\S+\.log) 2>&1.*' (?:returned|died)")  # as Snakemake quotes the command of a job
-LOG_END = 20  # lines of a failed job's log that are shown
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from lorap.errors import LorapError
 from lorap.integrity.one_run import free_dead_lock, hold
 from lorap.report import catalogue
 
-# Jobs must find this environment's `lorap`, whether or not it is activated.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# Jobs stop at their first error, as Snakemake has it, and find this environment's `lorap`, activated or not.
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 try:
     PARAMS = load_params(Path("params.yaml"))
@@ -29,7 +29,8 @@ try:
 except LorapError as error:
     raise WorkflowError(str(error)) from None
 
-if not Path(".snakemake/metadata").is_dir() and any(list(Path("results", grid, "models").glob("*.json")) for grid in ACTIVE):
+MANIFESTS = [path for grid in ACTIVE for path in Path("results", grid, "models").glob("*.json")]
+if MANIFESTS and not Path(".snakemake/metadata").is_dir():
     logger.warning("These results were made elsewhere: 'lorap adopt' takes them over, else they may be made again.")
 
 # Snakemake asks for its own lock after this; ours, held from onstart on, decides where two runs start at once.
@@ -46,6 +47,7 @@ MEASURED = "{grid}/evaluate/{model}/{calibration}/{method}-{sparsity}"
 
 FAILED = re.compile(r"> (logs/\S+\.log) 2>&1.*' (?:returned|died)")  # as Snakemake quotes the command of a job
 LOG_END = 20  # lines of a failed job's log that are shown
+
 
 wildcard_constraints:
     grid=r"[A-Za-z0-9._-]+",
@@ -65,8 +67,27 @@ def take_turn():
         raise WorkflowError(str(error)) from None
 
 
-FAILED = re.compile(r"> (logs/\S+\.log) 2>&1.*' (?:returned|died)")  # as Snakemake quotes the command of a job
-LOG_END = 20  # lines of a failed job's log that are shown
+def with_meta(path, name="file"):
+    """An artifact that is a file, and the meta beside it, by name."""
+    return {name: path, f"{name}_meta": f"{path}.meta.json"}
+
+
+def measured(folder):
+    """The results of one cell, their metas among them."""
+    return [f for measure in MEASURES for f in with_meta(f"results/{folder}/{measure}").values()]
+
+
+def shown(path):
+    """Marks what `snakemake --report` puts into its page: tables as CSV, figures as PNG."""
+    kind = {".csv": "Tables", ".png": "Figures"}.get(Path(path).suffix)
+    return report(path, category=kind, subcategory="{grid}") if kind else path
+
+
+def tell_failures(logs):
+    """Prints the end of the log of every job that failed: Snakemake itself shows none when it is quiet about rules."""
+    for name in sorted({name for log in logs for name in FAILED.findall(Path(log).read_text())}):
+        lines = Path(name).read_text().splitlines()[-LOG_END:]
+        print(f"{name}:", *lines, sep="\n    ", file=sys.stderr)
 
 
 def model_files(grid):
