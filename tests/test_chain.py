@@ -12,7 +12,7 @@ from tests.results_folder import fill, small_spec
 RULES = Path(__file__).parents[1] / "rules"
 TAKEN = {  # how an input of a rule names the results of a step
     "models": ("/models/{model}.json",),
-    "calibrate": ("/calibrate/",),
+    "calibrate": ("calibration_of", "calibration_files"),
     "compress": ("{CELL}", "compressed_files"),
     "tune": ("{TUNED}", "adapter_files"),
     "redecompose": ("{REDECOMPOSED}", "redecomposed_files"),
