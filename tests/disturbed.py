@@ -18,6 +18,7 @@ TABLES = (
     "metrics.json",
     "sweep.csv",
 )
+SPECTRA = "results/demo/evaluate/tiny/spectra.json"  # what takes least to make again
 LOCKED = "Directory cannot be locked"  # as Snakemake says it
 AT_WORK = "another run is at work here"  # as the workflow says it
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from lorap.files import new_folder, sha256_file
-from tests.disturbed import leftovers
-from tests.test_kills import SPECTRA
+from tests.disturbed import SPECTRA, leftovers
 from tests.workflow import NOTHING, Checkout, steps_of
 
 LORAP = "results/demo/compress/tiny/pydoc-4x16/lorap-1to1-0.5"

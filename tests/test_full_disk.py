@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import call, fault, succeed
-from tests.disturbed import assert_as_undisturbed, leftovers
-from tests.test_kills import SPECTRA
+from tests.disturbed import SPECTRA, assert_as_undisturbed, leftovers
 from tests.workflow import Checkout
 
 FULL = "No space left on device; free space or choose another --out"

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.disturbed import AT_WORK, LOCKED, assert_as_undisturbed, group_of, jobs_of, wait_for
+from tests.disturbed import AT_WORK, LOCKED, SPECTRA, assert_as_undisturbed, group_of, jobs_of, wait_for
 from tests.workflow import Checkout
 
-SPECTRA = "results/demo/evaluate/tiny/spectra.json"
 REPORT = "results/demo/report/meta.json"
 
 
