@@ -44,7 +44,7 @@ def repeated(file: str, data: bytes) -> Any:
         return without_threads({"": {name: value for name, value in cost.items() if name not in COST}})
     if file == REPORT_META:
         return of_report(json.loads(data))
-    if file.endswith(META) or file.startswith("models/"):
+    if file.endswith(META) or re.fullmatch(r"models/[^/]+\.json", file):
         return of_meta(json.loads(data), file.endswith(f"/cost.json.{META}"))
     return data
 
