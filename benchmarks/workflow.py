@@ -7,6 +7,7 @@ large grid as an order of magnitude.
 """
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -20,7 +21,7 @@ from typing import Any
 import yaml
 
 from lorap.config import load_params
-from lorap.files import META, sha256_text, write_json
+from lorap.files import META, sha256_file, sha256_text, write_json
 from lorap.grid import all_cells
 from lorap.integrity.artifacts import Artifact, artifacts
 from lorap.provenance import make_meta
@@ -33,13 +34,9 @@ METHODS = ["lorap", "svd", "afm", "lorap-1to1"]
 MODEL = ("config.json", "model.safetensors", "layers.json")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "history.json", "timing.json")
 CONTENT = "{}"
-SHAPE = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "vocab_size": 300,
-    "num_attention_heads": 4,
-}
+SHAPE = json.dumps(
+    {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "vocab_size": 300, "num_attention_heads": 4}
+)
 
 
 def make_workflow(folder: Path, sparsities: int) -> int:
@@ -74,7 +71,7 @@ def write_files(artifact: Artifact) -> dict[str, str] | str:
     """Writes the files of one artifact; returns their hashes, as its meta has them."""
     if artifact.path == artifact.meta:  # a manifest, beside the configuration of its model
         artifact.path.with_suffix("").mkdir(parents=True)
-        write_json(artifact.path.with_suffix("") / "config.json", SHAPE)
+        (artifact.path.with_suffix("") / "config.json").write_text(SHAPE, encoding="utf-8")
         return {}
     if artifact.meta.name != META:
         artifact.path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,8 +81,8 @@ def write_files(artifact: Artifact) -> dict[str, str] | str:
     names = catalogue.made_files() if report else ADAPTER if "tune" in artifact.path.parts else MODEL
     for name in names:
         (artifact.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (artifact.root / name).write_text(CONTENT, encoding="utf-8")
-    return {name: sha256_text(CONTENT) for name in names}
+        (artifact.root / name).write_text(SHAPE if name == "config.json" else CONTENT, encoding="utf-8")
+    return {name: sha256_file(artifact.root / name) for name in names}
 
 
 def seconds(folder: Path, *command: str, repeats: int = 1) -> float:

@@ -36,7 +36,7 @@ FIELDS = {  # of squeue
     "folder": "WorkDir",
 }
 WIDTH = 300  # of a column
-WITHOUT_GPU = {"fetch", "manifest", "calibrate", "report"}
+WITHOUT_GPU = {"fetch", "calibrate", "report"}
 UNDONE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 
 
@@ -111,23 +111,22 @@ def tables(checkout: Checkout) -> dict[str, bytes]:
 
 def assert_whole(checkout: Checkout, undisturbed: Checkout) -> None:
     """Every artifact is what the settings say, to the last byte, and the tables are those of the undisturbed run."""
-    assert "26 of 26 artifacts" in checkout.run("lorap", "verify", "--bytes")
+    assert "27 of 27 artifacts" in checkout.run("lorap", "verify", "--bytes")
     assert tables(checkout) == tables(undisturbed)
 
 
 def test_every_step_is_a_job_of_the_cluster(checkout: Checkout, undisturbed: Checkout) -> None:
     printed = checkout.run(*ON_SLURM, limit=HOUR)
     done = jobs(checkout.folder)
-    assert printed.count("has been submitted with SLURM jobid") == len(done) == 16
+    assert printed.count("has been submitted with SLURM jobid") == len(done) == 15
     assert {job["state"] for job in done} == {"COMPLETED"}
     rules = [job["rule"].removeprefix("rule_").split("_wildcards_")[0] for job in done]
     counts = {rule: rules.count(rule) for rule in rules}
     assert counts == {
-        "fetch": 1, "manifest": 1, "calibrate": 1, "spectra": 1, "compress": 2, "tune": 1, "redecompose": 2,
+        "fetch": 1, "calibrate": 1, "spectra": 1, "compress": 2, "tune": 1, "redecompose": 2,
         "evaluate_dense": 1, "evaluate_compressed": 2, "evaluate_adapter": 1, "evaluate_redecomposed": 2, "report": 1,
     }  # fmt: skip
     asked = {rule: job["memory"] for rule, job in zip(rules, done, strict=True)}
-    assert asked["manifest"] == "2000M", "the profile's default"
     params = load_params(checkout.folder / "params.yaml")
     shape = read_shape(checkout.folder / "results/demo/models/tiny/config.json")
     need = needs.compress(shape, compress_spec(params, "lorap", 0.5), params.calibrate["pydoc-4x16"])
@@ -172,7 +171,7 @@ def test_a_node_that_vanishes_and_comes_back_costs_its_jobs_alone(checkout: Chec
     run.result()
     ended = {job["id"]: job["state"] for job in jobs(checkout.folder)}
     assert {ended[job] for job in lost} == {"COMPLETED"}, "Slurm started them anew"
-    assert len(ended) == 16, "and no other"
+    assert len(ended) == 15, "and no other"
     assert_whole(checkout, undisturbed)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from lorap.errors import LorapError
 from lorap.integrity.artifacts import Artifact
 
+LAST_WORDS = 12  # lines
+
 
 def take_over(grid: str, fresh: Iterable[Artifact]) -> None:
     """Has Snakemake hold artifacts for up to date, with today's settings: times of files say nothing after a download.
@@ -27,16 +29,14 @@ def take_over(grid: str, fresh: Iterable[Artifact]) -> None:
         f"active=[{grid}]",
         "--touch",
         "--forceall",
-        "--quiet",
-        "all",
         "--",
     ]
     done = subprocess.run(
         [*command, *(str(artifact.meta) for artifact in fresh)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        said = "\n".join(line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip())
-        raise LorapError(f"snakemake --touch: {said or 'gave no reason'}")
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise LorapError("\n".join(["snakemake --touch failed, its last words:", *said[-LAST_WORDS:]]))
 
 
 def drop(artifact: Artifact) -> None:
