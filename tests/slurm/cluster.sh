@@ -19,7 +19,7 @@ write_settings() {
         echo "$CONF: belongs to another cluster, refusing to overwrite it" >&2
         exit 1
     fi
-    memory=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
+    memory=$(awk '/^MemTotal/ {print int(0.9 * $2 / 1024)}' /proc/meminfo)  # a node with less than it says is refused
     cat >"$CONF" <<CONF
 $MARK
 ClusterName=lorap
