@@ -39,7 +39,7 @@ MinJobAge=3600
 SlurmdTimeout=10
 ReturnToService=2
 GresTypes=gpu
-NodeName=$NODE CPUs=$(nproc) RealMemory=$memory Gres=gpu:2
+NodeName=$NODE CPUs=$(nproc --all) RealMemory=$memory Gres=gpu:2
 PartitionName=main Nodes=$NODE Default=YES MaxTime=INFINITE
 CONF
     echo "Name=gpu File=/dev/null,/dev/zero" >/etc/slurm/gres.conf
