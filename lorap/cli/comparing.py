@@ -6,8 +6,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from lorap.cli.work import print_json
-from lorap.config import load_params, lookup
+from lorap.cli.work import grids_of, print_json
+from lorap.config import load_params
 from lorap.errors import LorapError
 from lorap.integrity.compare import Comparison, compare
 from lorap.integrity.snapshot import read_folder, read_revision
@@ -18,10 +18,7 @@ def compare_results(arguments: Namespace) -> None:
     if not (arguments.tolerance >= 0 and isfinite(arguments.tolerance)):
         raise LorapError(f"--tolerance: got {arguments.tolerance:g}, expected a share of at least 0, such as 0.01")
     params = load_params(arguments.params)
-    grids = [arguments.grid] if arguments.grid else params.active
-    for grid in grids:
-        lookup(params.grids, grid, "grid")
-    found = {grid: _compare_grid(arguments, grid) for grid in grids}
+    found = {grid: _compare_grid(arguments, grid) for grid in grids_of(arguments, params)}
     if arguments.json:
         print_json({grid: _as_json(comparison, arguments) for grid, comparison in found.items()})
     else:

@@ -5,7 +5,8 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from lorap.config import load_params, lookup
+from lorap.cli.work import grids_of
+from lorap.config import load_params
 from lorap.errors import LorapError
 from lorap.integrity.artifacts import STEPS, Artifact, artifacts, strays
 from lorap.integrity.faults import DERIVED, MISSING, OTHER_CODE, accept_code, faults
@@ -17,7 +18,7 @@ def verify(arguments: Namespace) -> None:
     """``lorap verify``."""
     params = load_params(arguments.params)
     told = []
-    for name in _grids(params, arguments):
+    for name in grids_of(arguments, params):
         found = list(faults(_chosen(params, name, arguments), arguments.bytes))
         wrong = [(artifact, fault) for artifact, fault in found if fault]
         print(f"{name}: {len(found) - len(wrong)} of {len(found)} artifacts are what params.yaml says")
@@ -32,7 +33,7 @@ def adopt(arguments: Namespace) -> None:
 
     require_workflow()
     params = load_params(arguments.params)
-    for name in _grids(params, arguments):
+    for name in grids_of(arguments, params):
         if arguments.accept_code:
             _accept(params, name, arguments)
         found = list(faults(artifacts(params, name, arguments.results), arguments.bytes))
@@ -58,7 +59,7 @@ def _accept(params: Params, name: str, arguments: Namespace) -> None:
 def prune(arguments: Namespace) -> None:
     """``lorap prune``."""
     params = load_params(arguments.params)
-    for name in _grids(params, arguments):
+    for name in grids_of(arguments, params):
         found = strays(params, name, arguments.results)
         for path in found:
             if arguments.remove:
@@ -73,13 +74,6 @@ def _lines(wrong: list[tuple[Artifact, str]]) -> list[str]:
     told = [f"{artifact.path}: {fault}" for artifact, fault in wrong if not fault.endswith(DERIVED)]
     derived = len(wrong) - len(told)
     return [*told, f"{derived} more are made from these"] if derived else told
-
-
-def _grids(params: Params, arguments: Namespace) -> list[str]:
-    names = [arguments.grid] if arguments.grid else params.active
-    for name in names:
-        lookup(params.grids, name, "grid")
-    return names
 
 
 def _chosen(params: Params, name: str, arguments: Namespace) -> Iterator[Artifact]:

@@ -44,6 +44,18 @@ def method_of(arguments: Namespace, params: Params) -> Method:
     return checked(Method, **(method.model_dump() | overrides))
 
 
+def grids_of(arguments: Namespace, params: Params) -> list[str]:
+    """The grid that was asked for, else the active ones.
+
+    Raises:
+        LorapError: There is no grid of that name.
+    """
+    names = [arguments.grid] if arguments.grid else params.active
+    for name in names:
+        lookup(params.grids, name, "grid")
+    return names
+
+
 def recipe_of(method: Method, sparsity: float) -> "Recipe":
     """The method made ready for one sparsity."""
     from lorap.methods import make_recipe
