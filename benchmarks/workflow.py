@@ -24,6 +24,7 @@ from lorap.config import load_params
 from lorap.files import META, sha256_file, sha256_text, write_json
 from lorap.grid import all_cells
 from lorap.integrity.artifacts import Artifact, artifacts
+from lorap.places import ADAPTER_FILES, MODEL_FILES
 from lorap.provenance import make_meta
 from lorap.report import catalogue
 
@@ -31,8 +32,6 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "rules", "profiles", "lorap")
 GRID, RESULTS = "scale", Path("results")
 METHODS = ["lorap", "svd", "afm", "lorap-1to1"]
-MODEL = ("config.json", "model.safetensors", "layers.json")
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "history.json", "timing.json")
 CONTENT = "{}"
 SHAPE = json.dumps(
     {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "vocab_size": 300, "num_attention_heads": 4}
@@ -78,7 +77,7 @@ def write_files(artifact: Artifact) -> dict[str, str] | str:
         artifact.path.write_text(CONTENT, encoding="utf-8")
         return sha256_text(CONTENT)
     report = artifact.path.name == "report"
-    names = catalogue.made_files() if report else ADAPTER if "tune" in artifact.path.parts else MODEL
+    names = catalogue.made_files() if report else ADAPTER_FILES if "tune" in artifact.path.parts else MODEL_FILES
     for name in names:
         (artifact.root / name).parent.mkdir(parents=True, exist_ok=True)
         (artifact.root / name).write_text(SHAPE if name == "config.json" else CONTENT, encoding="utf-8")

@@ -9,9 +9,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from lorap import grid as plan
-from lorap.integrity.artifacts import MEASURES
+from lorap import places
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
+from lorap.files import META
 from lorap.integrity.one_run import free_dead_lock, hold
 from lorap.report import catalogue
 
@@ -36,9 +37,9 @@ if MANIFESTS and not Path(".snakemake/metadata").is_dir():
 # Snakemake asks for its own lock after this; ours, held from onstart on, decides where two runs start at once.
 free_dead_lock()
 
-REPORT_FILES = [*catalogue.made_files(), "report/meta.json"]
-MODEL_FILES = ["config.json", "model.safetensors", "layers.json", "meta.json"]
-ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors", "history.json", "timing.json", "meta.json"]
+REPORT_FILES = [*catalogue.made_files(), f"report/{META}"]
+MODEL_FILES = [*places.MODEL_FILES, META]
+ADAPTER_FILES = [*places.ADAPTER_FILES, META]
 
 CELL = "{grid}/compress/{model}/{calibration}/{method}-{sparsity}"
 TUNED = "{grid}/tune/{model}/{calibration}/{method}-{sparsity}/{tuning}"
@@ -69,12 +70,12 @@ def take_turn():
 
 def with_meta(path, name="file"):
     """An artifact that is a file, and the meta beside it, by name."""
-    return {name: path, f"{name}_meta": f"{path}.meta.json"}
+    return {name: path, f"{name}_meta": f"{path}.{META}"}
 
 
 def measured(folder):
     """The results of one cell, their metas among them."""
-    return [f for measure in MEASURES for f in with_meta(f"results/{folder}/{measure}").values()]
+    return [f for file in places.MEASUREMENTS for f in with_meta(f"results/{folder}/{file}").values()]
 
 
 def shown(path):
@@ -92,13 +93,13 @@ def tell_failures(logs):
 
 def model_files(grid):
     """The manifests and configurations of a grid's base models; the models themselves are shared and stay out of DVC."""
-    names = [name for model in GRIDS[grid].models for name in (f"{model}.json", f"{model}/config.json")]
-    return [f"results/{grid}/models/{name}" for name in names]
+    made = [f for model in GRIDS[grid].models for f in (places.manifest(model), f"{places.base(model)}/config.json")]
+    return [f"results/{grid}/{f}" for f in made]
 
 
 def calibration_of(grid, model, name):
     """A calibration file and its meta."""
-    return with_meta(f"results/{grid}/calibrate/{model}/{name}.safetensors", "calibration")
+    return with_meta(f"results/{grid}/{places.calibration(model, name)}", "calibration")
 
 
 def calibration_files(grid):
@@ -110,19 +111,19 @@ def calibration_files(grid):
 def compressed_files(grid):
     """The files of every compressed model of a grid."""
     cells = plan.compressed_cells(GRIDS[grid])
-    return [f"results/{grid}/compress/{cell.path}/{file}" for cell in cells for file in MODEL_FILES]
+    return [f"results/{grid}/{places.compressed(cell)}/{file}" for cell in cells for file in MODEL_FILES]
 
 
 def adapter_files(grid):
     """The adapters of a grid."""
     cells = plan.tuned_cells(GRIDS[grid])
-    return [f"results/{grid}/tune/{cell.path}/{file}" for cell in cells for file in ADAPTER_FILES]
+    return [f"results/{grid}/{places.tuned(cell)}/{file}" for cell in cells for file in ADAPTER_FILES]
 
 
 def redecomposed_files(grid):
     """The files of every tuned model of a grid that is factored again."""
     cells = plan.redecomposed_cells(GRIDS[grid])
-    return [f"results/{grid}/redecompose/{cell.path}/{file}" for cell in cells for file in MODEL_FILES]
+    return [f"results/{grid}/{places.redecomposed(cell)}/{file}" for cell in cells for file in MODEL_FILES]
 
 
 def suite_of(wildcards):
@@ -140,8 +141,8 @@ def suite_spec_of(wildcards):
 
 def evaluation_files(grid):
     """The measurements of every cell of a grid, and the spectra of its base models."""
-    results = [f for cell in plan.all_cells(GRIDS[grid]) for f in measured(f"{grid}/evaluate/{cell.path}")]
-    spectra = [with_meta(f"results/{grid}/evaluate/{model}/spectra.json") for model in GRIDS[grid].models]
+    results = [f for cell in plan.all_cells(GRIDS[grid]) for f in measured(f"{grid}/{places.measured(cell)}")]
+    spectra = [with_meta(f"results/{grid}/{places.spectra(model)}") for model in GRIDS[grid].models]
     return results + [f for files in spectra for f in files.values()]
 
 

@@ -72,7 +72,7 @@ def shape_in(folder):
 
 def base_of(wildcards):
     """The folder with the configuration of a base model."""
-    return f"results/{wildcards.grid}/models/{wildcards.model}"
+    return f"results/{wildcards.grid}/{places.base(wildcards.model)}"
 
 
 def fetching(wildcards):

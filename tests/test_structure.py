@@ -43,7 +43,7 @@ LAYERS: dict[str, set[str]] = {
         "machine",
     },
 }
-BASE = ("errors", "files", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "provenance")
+BASE = ("errors", "files", "hub", "sources", "schema", "config", "codehash", "specs", "grid", "places", "provenance")
 COMPRESSION = ("layers", "plan", "compress", "export")
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {

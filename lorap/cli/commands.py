@@ -28,11 +28,12 @@ def _fetch_again(manifest: Path, out: Path) -> None:
     wanted = read_json(manifest)
     try:
         spec = FetchSpec.model_validate(wanted["spec"])
-        known = wanted["id"], wanted["sha256"], wanted["origin"]
     except (ValueError, KeyError, TypeError) as error:
         raise LorapError(f"{manifest}: is no manifest of a model, expected the meta.json of one") from error
+    if missing := {"id", "sha256", "origin"} - set(wanted):
+        raise LorapError(f"{manifest}: is no manifest of a model, it has no {min(missing)}")
     with only_one(out):  # several jobs may want it at once
-        if meta_path(out).is_file() and artifact_id(out) == known[0]:
+        if meta_path(out).is_file() and artifact_id(out) == wanted["id"]:
             return
         from lorap.fetch import fetch_again
 

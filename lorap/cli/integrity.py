@@ -9,7 +9,7 @@ from lorap.cli.work import grids_of
 from lorap.config import load_params
 from lorap.errors import LorapError
 from lorap.integrity.artifacts import STEPS, Artifact, artifacts, strays
-from lorap.integrity.faults import DERIVED, MISSING, OTHER_CODE, accept_code, faults
+from lorap.integrity.faults import Fault, Kind, accept_code, faults
 from lorap.provenance import meta_beside
 from lorap.schema import Params
 
@@ -37,7 +37,7 @@ def adopt(arguments: Namespace) -> None:
         if arguments.accept_code:
             _accept(params, name, arguments)
         found = list(faults(artifacts(params, name, arguments.results), arguments.bytes))
-        stale = [(artifact, fault) for artifact, fault in found if fault and not fault.endswith(MISSING)]
+        stale = [(artifact, fault) for artifact, fault in found if fault and fault.kind != Kind.MISSING]
         for artifact, _ in stale:
             drop(artifact)
         print("".join(f"{line}\n" for line in _lines(stale)), end="")
@@ -50,7 +50,7 @@ def adopt(arguments: Namespace) -> None:
 def _accept(params: Params, name: str, arguments: Namespace) -> None:
     """Accepts today's code for every artifact whose settings are right and whose code is not."""
     found = faults(artifacts(params, name, arguments.results))
-    other = [artifact for artifact, fault in found if fault == OTHER_CODE]
+    other = [artifact for artifact, fault in found if fault and fault.kind == Kind.OTHER_CODE]
     for artifact in other:
         accept_code(artifact, arguments.accept_code)
     print(f"{name}: today's code accepted for {len(other)} artifacts, as their metas say")
@@ -69,9 +69,9 @@ def prune(arguments: Namespace) -> None:
             print(f"{name}: {len(found)} strays; 'lorap prune --remove' removes them")
 
 
-def _lines(wrong: list[tuple[Artifact, str]]) -> list[str]:
+def _lines(wrong: list[tuple[Artifact, Fault]]) -> list[str]:
     """What is wrong with each artifact; those that are only made from such a one are counted."""
-    told = [f"{artifact.path}: {fault}" for artifact, fault in wrong if not fault.endswith(DERIVED)]
+    told = [f"{artifact.path}: {fault}" for artifact, fault in wrong if fault.kind != Kind.DERIVED]
     derived = len(wrong) - len(told)
     return [*told, f"{derived} more are made from these"] if derived else told
 

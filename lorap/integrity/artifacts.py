@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lorap import grid as plan
+from lorap import places
 from lorap.files import META, owner_of
 from lorap.grid import ADAPTER, Cell
 from lorap.provenance import meta_beside
 from lorap.schema import Grid, Params
 from lorap.specs import Spec
 
-MEASURES = ("cost.json", "perplexity.json", "zeroshot.json")
 STEPS = ("models", "calibrate", "compress", "tune", "redecompose", "evaluate", "report")
 
 
@@ -58,27 +57,30 @@ def name_in(folder: Path, path: Path) -> str:
 def _sources(params: Params, grid: Grid, folder: Path) -> Iterator[Artifact]:
     """All that a report is made from."""
     for model in grid.models:
-        manifest = _manifest(folder, model)
+        manifest = folder / places.manifest(model)
         yield Artifact(manifest, manifest, folder, plan.fetch_spec(params, model))
-    for model, calibration in plan.calibrations(grid):
-        file = folder / "calibrate" / model / f"{calibration}.safetensors"
-        yield _file(file, plan.calibrate_spec(params, calibration), {"model": _manifest(folder, model)})
+    for model, name in plan.calibrations(grid):
+        file = folder / places.calibration(model, name)
+        yield _file(file, plan.calibrate_spec(params, name), {"model": folder / places.manifest(model)})
     for cell in plan.compressed_cells(grid):
         spec = plan.compress_spec(params, str(cell.method), cell.sparsity)
-        yield _folder(folder / "compress" / cell.path, spec, _compressed_from(folder, cell))
+        yield _folder(folder / places.compressed(cell), spec, _compressed_from(folder, cell))
     for cell in plan.tuned_cells(grid):
         base = {"model": _compressed(folder, cell)}
-        yield _folder(folder / "tune" / cell.path, plan.tune_spec(params, str(cell.tuning)), base)
+        yield _folder(folder / places.tuned(cell), plan.tune_spec(params, str(cell.tuning)), base)
     for cell in plan.redecomposed_cells(grid):
         rank = plan.redecompose_spec(params, str(cell.kept_as))
-        yield _folder(folder / "redecompose" / cell.path, rank, _redecomposed_from(folder, cell))
+        yield _folder(folder / places.redecomposed(cell), rank, _redecomposed_from(folder, cell))
     for cell in plan.all_cells(grid):
         suite = plan.suite_spec(params, grid, cell)
-        for measure in MEASURES:
-            yield _file(folder / "evaluate" / cell.path / measure, suite, _measured_from(folder, cell))
+        for measurement in places.MEASUREMENTS:
+            yield _file(folder / places.measured(cell) / measurement, suite, _measured_from(folder, cell))
     for model in grid.models:
-        sources = {"model": _manifest(folder, model), "calibration": _calibration(folder, model, grid.calibration)}
-        yield _file(folder / "evaluate" / model / "spectra.json", plan.spectra_spec(params), sources)
+        sources = {
+            "model": folder / places.manifest(model),
+            "calibration": _calibration(folder, model, grid.calibration),
+        }
+        yield _file(folder / places.spectra(model), plan.spectra_spec(params), sources)
 
 
 def strays(params: Params, name: str, results: Path) -> list[Path]:
@@ -118,25 +120,25 @@ def _folder(path: Path, spec: Spec, inputs: dict[str, Path]) -> Artifact:
     return Artifact(path, path / META, path, spec, inputs)
 
 
-def _manifest(folder: Path, model: str) -> Path:
-    return folder / "models" / f"{model}.json"
-
-
-def _calibration(folder: Path, model: str, calibration: Any) -> Path:
-    return meta_beside(folder / "calibrate" / model / f"{calibration}.safetensors")
+def _calibration(folder: Path, model: str, name: str | None) -> Path:
+    return meta_beside(folder / places.calibration(model, name))
 
 
 def _compressed(folder: Path, cell: Cell) -> Path:
-    return folder / "compress" / cell.compressed.path / META
+    return folder / places.compressed(cell) / META
+
+
+def _adapter(folder: Path, cell: Cell) -> Path:
+    return folder / places.tuned(cell) / META
 
 
 def _compressed_from(folder: Path, cell: Cell) -> dict[str, Path]:
     calibration = _calibration(folder, cell.model, cell.calibration)
-    return {"model": _manifest(folder, cell.model), "calibration": calibration}
+    return {"model": folder / places.manifest(cell.model), "calibration": calibration}
 
 
 def _redecomposed_from(folder: Path, cell: Cell) -> dict[str, Path]:
-    inputs = {"model": _compressed(folder, cell), "adapter": folder / "tune" / cell.tuned.path / META}
+    inputs = {"model": _compressed(folder, cell), "adapter": _adapter(folder, cell)}
     if cell.kept_as == "truncated":
         inputs["calibration"] = _calibration(folder, cell.model, cell.calibration)
     return inputs
@@ -144,8 +146,7 @@ def _redecomposed_from(folder: Path, cell: Cell) -> dict[str, Path]:
 
 def _measured_from(folder: Path, cell: Cell) -> dict[str, Path]:
     if cell.method is None:
-        return {"model": _manifest(folder, cell.model)}
+        return {"model": folder / places.manifest(cell.model)}
     if cell.kept_as == ADAPTER:
-        return {"model": _compressed(folder, cell), "adapter": folder / "tune" / cell.tuned.path / META}
-    step = "redecompose" if cell.kept_as else "compress"
-    return {"model": folder / step / cell.path / META}
+        return {"model": _compressed(folder, cell), "adapter": _adapter(folder, cell)}
+    return {"model": folder / places.redecomposed(cell) / META if cell.kept_as else _compressed(folder, cell)}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorap import places
 from lorap.files import META
 from lorap.grid import (
     Cell,
@@ -43,14 +44,13 @@ class Step:
 def chain(spec: ReportSpec, folder: Path) -> list[Step]:
     """The steps that the grid has, in the order of the rules; one that makes nothing is left out."""
     grid = spec.grid
-    measured = {f"evaluate/{cell.path}": not lacks(spec, folder, cell) for cell in all_cells(grid)}
-    spectra = _present(folder, [f"evaluate/{model}/spectra.json" for model in grid.models])
-    factored = [f"redecompose/{cell.path}" for cell in redecomposed_cells(grid)]
-    made = _present(folder, [f"models/{model}.json" for model in grid.models])
-    windows = _present(folder, [f"calibrate/{model}/{name}.safetensors" for model, name in calibrations(grid)])
-    compressed = _present(folder, [f"compress/{cell.path}/{META}" for cell in compressed_cells(grid)])
-    tuned = _present(folder, [f"tune/{cell.path}/{META}" for cell in tuned_cells(grid)])
-    again = _present(folder, [f"{path}/{META}" for path in factored])
+    measured = {places.measured(cell): not lacks(spec, folder, cell) for cell in all_cells(grid)}
+    spectra = _present(folder, [places.spectra(model) for model in grid.models])
+    made = _present(folder, [places.manifest(model) for model in grid.models])
+    windows = _present(folder, [places.calibration(model, name) for model, name in calibrations(grid)])
+    compressed = _present(folder, [f"{places.compressed(cell)}/{META}" for cell in compressed_cells(grid)])
+    tuned = _present(folder, [f"{places.tuned(cell)}/{META}" for cell in tuned_cells(grid)])
+    again = _present(folder, [f"{places.redecomposed(cell)}/{META}" for cell in redecomposed_cells(grid)])
     shown = len(catalogue.TABLES) + len(catalogue.FIGURES)
     steps = [
         _step("models", "base models", made),
@@ -66,21 +66,21 @@ def chain(spec: ReportSpec, folder: Path) -> list[Step]:
 
 def lacks(spec: ReportSpec, folder: Path, cell: Cell) -> list[str]:
     """The measurements that a cell should have and has not."""
-    place = folder / "evaluate" / cell.path
+    place = folder / places.measured(cell)
     return [*_lacks(spec, place), *(["zero-shot"] if _lacks_tasks(spec, place, cell) else [])]
 
 
 def _lacks(spec: ReportSpec, place: Path) -> Iterator[str]:
-    perplexities = read_optional(place / "perplexity.json") or {}
+    perplexities = read_optional(place / places.PERPLEXITY) or {}
     yield from (f"perplexity {name}" for name in spec.perplexity if name not in perplexities)
-    if not (place / "cost.json").is_file():
+    if not (place / places.COST).is_file():
         yield "cost"
 
 
 def _lacks_tasks(spec: ReportSpec, place: Path, cell: Cell) -> bool:
     if spec.zeroshot is None or not wants_zeroshot(spec.grid, cell):
         return False
-    tasks = (read_optional(place / "zeroshot.json") or {"tasks": {}})["tasks"]
+    tasks = (read_optional(place / places.ZEROSHOT) or {"tasks": {}})["tasks"]
     return not set(spec.zeroshot.tasks) <= set(tasks)
 
 

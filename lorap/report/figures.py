@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lorap import places
 from lorap.grid import ADAPTER
 from lorap.report.curves import perplexity_figure, tuning_figure, zeroshot_figure
 from lorap.report.results import is_main, read_layers, read_optional
@@ -81,7 +82,7 @@ def spectra_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Fig
     """How much of its rank a weight needs to hold most of its weighted energy, by layer."""
     figure, axes = panels(spec.grid.models, PARTS)
     for (model, part), axis in axes.items():
-        spectra = read_optional(folder / "evaluate" / model / "spectra.json") or {"layers": []}
+        spectra = read_optional(folder / places.spectra(model)) or {"layers": []}
         names = [name for layer in spectra["layers"][:1] for name in layer]
         for place, (name, look) in enumerate(zip(names, looks(), strict=False)):
             if (name in ATTENTION) == (part == PARTS[0]):

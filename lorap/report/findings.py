@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lorap import places
 from lorap.grid import all_cells
 from lorap.report.chain import Step, lacks
 from lorap.report.main_table import DIFFERENCE
@@ -19,10 +20,11 @@ TOLERANCE = f"more than {RELATIVE:.0%} of a perplexity or {POINTS:g} points of a
 
 def warnings(spec: ReportSpec, folder: Path, steps: list[Step], main: Table) -> list[str]:
     """A line for every cell that is not fully measured, artifact that is not there, and number far from published."""
-    unmeasured = [(cell.path, lacks(spec, folder, cell)) for cell in all_cells(spec.grid)]
-    lines = [f"{path}: not measured: {', '.join(parts)}" for path, parts in unmeasured if parts]
-    cells = {f"evaluate/{path}" for path, _ in unmeasured}
-    lines += [f"{file}: not made" for step in steps for file in step.missing if file not in cells]
+    cells = all_cells(spec.grid)
+    unmeasured = [(cell, lacks(spec, folder, cell)) for cell in cells]
+    lines = [f"{cell.path}: not measured: {', '.join(parts)}" for cell, parts in unmeasured if parts]
+    told = {places.measured(cell) for cell in cells}
+    lines += [f"{file}: not made" for step in steps for file in step.missing if file not in told]
     return [*lines, *_far(main)]
 
 

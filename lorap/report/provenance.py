@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lorap import places
 from lorap.files import META, TIMING
 from lorap.grid import Cell, all_cells, compressed_cells, redecomposed_cells, tuned_cells
 from lorap.report.costs import COST, TUNING
 from lorap.report.results import read_optional
 from lorap.specs import ReportSpec
 
-MEASURES = {"perplexity": "perplexity.json", "zero-shot": "zeroshot.json", COST: "cost.json"}  # by their first word
+FILES = {"perplexity": places.PERPLEXITY, "zero-shot": places.ZEROSHOT, COST: places.COST}  # by a measure's first word
 WALL = "wall_seconds"
 Fact = tuple[str, str]
 
@@ -18,7 +19,7 @@ Fact = tuple[str, str]
 def read_provenance(spec: ReportSpec, folder: Path) -> dict[str, Any]:
     """The meta of every artifact of the grid by its path below the grid's folder, measurements with their protocol."""
     grid = spec.grid
-    found: dict[str, Any] = {f"models/{m}": read_optional(folder / "models" / f"{m}.json") for m in grid.models}
+    found: dict[str, Any] = {places.base(m): read_optional(folder / places.manifest(m)) for m in grid.models}
     for path in _folders(spec):
         found[path] = read_optional(folder / path / META)
     for path in _files(spec):
@@ -34,7 +35,7 @@ def parted(provenance: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     lasting: dict[str, Any] = {}
     measured: dict[str, Any] = {}
     for path, meta in provenance.items():
-        varies = {WALL, "id", "sha256"} if path.endswith(MEASURES[COST]) else {WALL}
+        varies = {WALL, "id", "sha256"} if path.endswith(places.COST) else {WALL}
         lasting[path] = {name: value for name, value in meta.items() if name not in varies}
         measured[path] = {name: value for name, value in meta.items() if name in varies}
         hashes = meta.get("sha256")
@@ -46,51 +47,51 @@ def parted(provenance: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 def cell_facts(spec: ReportSpec, provenance: Mapping[str, Any], cell: Cell) -> list[Fact]:
     """What a cell is and what it was made of: model, method, calibration, tuning."""
-    facts = [("model", _origin(cell.model, provenance.get(f"models/{cell.model}", {})))]
+    facts = [("model", _origin(cell.model, provenance.get(places.base(cell.model), {})))]
     if cell.method is None:
         return facts
     method = _listed(spec.methods[cell.method].model_dump())
     facts.append(("method", f"{cell.method}, sparsity {cell.sparsity:g}: {method}"))
-    calibration = provenance.get(f"calibrate/{cell.model}/{cell.calibration}.safetensors", {})
+    calibration = provenance.get(places.calibration(cell.model, cell.calibration), {})
     chosen = spec.calibrate[str(cell.calibration)]
     seed = calibration.get("spec", {}).get("seed", chosen.seed)
     windows = f"{cell.calibration}: {chosen.nsamples} windows of {chosen.seqlen} tokens, seed {seed}"
     facts.append(("calibration", _origin(windows, calibration)))
-    facts += _run("compressed", provenance.get(f"compress/{cell.compressed.path}"))
+    facts += _run("compressed", provenance.get(places.compressed(cell)))
     if cell.tuning:
-        tuned = provenance.get(f"tune/{cell.tuned.path}", {})
+        tuned = provenance.get(places.tuned(cell), {})
         settings = spec.tune[cell.tuning].model_dump() | {"seed": tuned.get("spec", {}).get("seed")}
         kept = f", kept as {cell.kept_as}" if cell.kept_as else ""
         facts.append(("tuning", _origin(f"{cell.tuning}{kept}: {_listed(settings)}", tuned)))
         facts += _run("tuned", tuned)
-        facts += _run("factored again", provenance.get(f"redecompose/{cell.path}"))
+        facts += _run("factored again", provenance.get(places.redecomposed(cell)))
     return facts
 
 
 def measure_facts(provenance: Mapping[str, Any], cell: Cell, measure: str) -> list[Fact]:
     """By which protocol, software and machine a cell was measured."""
     if measure == TUNING:
-        return [("measured", "while tuning"), *_software(provenance.get(f"tune/{cell.path}", {}))]
+        return [("measured", "while tuning"), *_software(provenance.get(places.tuned(cell), {}))]
     kind, _, name = measure.partition(" ")
-    meta = provenance.get(f"evaluate/{cell.path}/{MEASURES[kind]}", {})
+    meta = provenance.get(f"{places.measured(cell)}/{FILES[kind]}", {})
     protocol = _part(meta.get("protocol", {}), kind, name)
     return [("protocol", f"{measure}: {_listed(protocol)}"), *_run("measured", meta), *_software(meta)]
 
 
 def _folders(spec: ReportSpec) -> Iterator[str]:
     """The artifacts that are folders."""
-    yield from (f"compress/{cell.path}" for cell in compressed_cells(spec.grid))
-    yield from (f"tune/{cell.path}" for cell in tuned_cells(spec.grid))
-    yield from (f"redecompose/{cell.path}" for cell in redecomposed_cells(spec.grid))
+    yield from (places.compressed(cell) for cell in compressed_cells(spec.grid))
+    yield from (places.tuned(cell) for cell in tuned_cells(spec.grid))
+    yield from (places.redecomposed(cell) for cell in redecomposed_cells(spec.grid))
 
 
 def _files(spec: ReportSpec) -> Iterator[str]:
     """The artifacts that are files, with their meta beside them."""
     grid = spec.grid
-    yield from (f"calibrate/{model}/{name}.safetensors" for model in grid.models for name in spec.calibrate)
-    yield from (f"evaluate/{model}/spectra.json" for model in grid.models)
+    yield from (places.calibration(model, name) for model in grid.models for name in spec.calibrate)
+    yield from (places.spectra(model) for model in grid.models)
     for cell in all_cells(grid):
-        yield from (f"evaluate/{cell.path}/{file}" for file in MEASURES.values())
+        yield from (f"{places.measured(cell)}/{file}" for file in places.MEASUREMENTS)
 
 
 def _protocol(content: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from lorap import places
 from lorap.grid import Cell, all_cells, compressed_cells, tuned_cells
 from lorap.report.scores import score_columns, task_scores
 from lorap.specs import ReportSpec
@@ -33,13 +34,13 @@ def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:
     row |= {name: value for name in SETTINGS if (value := getattr(cell, name)) is not None}
     if cell.method:
         row |= spec.methods[cell.method].model_dump()
-    place = folder / "evaluate" / cell.path
-    perplexities = read_optional(place / "perplexity.json") or {}
+    place = folder / places.measured(cell)
+    perplexities = read_optional(place / places.PERPLEXITY) or {}
     row |= {name: result["perplexity"] for name, result in perplexities.items() if name in spec.perplexity}
     if spec.zeroshot:
-        tasks = (read_optional(place / "zeroshot.json") or {"tasks": {}})["tasks"]
+        tasks = (read_optional(place / places.ZEROSHOT) or {"tasks": {}})["tasks"]
         row |= task_scores({name: tasks[name] for name in spec.zeroshot.tasks if name in tasks})
-    return row | _costs(read_optional(place / "cost.json") or {})
+    return row | _costs(read_optional(place / places.COST) or {})
 
 
 def _costs(cost: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
     for cell in compressed_cells(spec.grid):
         if cell.calibration != spec.grid.calibration:
             continue
-        layers = read_optional(folder / "compress" / cell.path / "layers.json") or []
+        layers = read_optional(folder / places.compressed(cell) / "layers.json") or []
         for index, layer in enumerate(layers):
             for projection, error in layer["errors"].items():
                 rows.append((cell.model, cell.method, cell.sparsity, index, projection, error))
@@ -75,7 +76,7 @@ def read_tunings(spec: ReportSpec, folder: Path) -> dict[Cell, dict[str, Any]]:
     """The history of every tuning of the grid that was run, its seconds a step and peak memory among it."""
     found = {}
     for cell in tuned_cells(spec.grid):
-        place = folder / "tune" / cell.path
+        place = folder / places.tuned(cell)
         if history := read_optional(place / "history.json"):
             found[cell] = history | (read_optional(place / "timing.json") or {})
     return found
