@@ -21,10 +21,10 @@ from typing import Any
 import yaml
 
 from lorap.config import load_params
-from lorap.files import META, sha256_file, sha256_text, write_json
+from lorap.files import sha256_file, sha256_text, write_json
 from lorap.grid import all_cells
 from lorap.integrity.artifacts import Artifact, artifacts
-from lorap.places import ADAPTER_FILES, MODEL_FILES
+from lorap.names import ADAPTER_FILES, META, MODEL_FILES
 from lorap.provenance import make_meta
 from lorap.report import catalogue
 

@@ -14,7 +14,8 @@ from lorap.methods import Recipe
 from lorap.models.adapter import linear
 from lorap.models.folder import DTYPES, read_config, write_companions
 from lorap.models.stream import multiply_out, write_weights
-from lorap.plan import LAYERS_FILE, Plan, plan_model
+from lorap.names import LAYERS
+from lorap.plan import Plan, plan_model
 
 
 def compress(
@@ -66,7 +67,7 @@ def compress(
     write_weights(out, plan.compressed, compressed_layers(), loop.weights)
     write_companions(model, out, plan.compressed.config)
     layers = [layer.as_dict() | {"errors": error} for layer, error in zip(plan.layers, errors, strict=True)]
-    write_json(out / LAYERS_FILE, layers)
+    write_json(out / LAYERS, layers)
     return plan
 
 

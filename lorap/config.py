@@ -16,7 +16,7 @@ Entry = TypeVar("Entry")
 LOCAL = Path("params.yaml")
 DEFAULTS = Path(__file__).with_name("params.yaml")  # a link to the checkout's own params.yaml
 # Sections of named entries: an entry overrides whole.
-NAMED = ("models", "corpora", "methods", "calibrate", "tune", "grids")
+NAMED = ("models", "corpora", "methods", "calibrate", "tune", "evaluate.perplexity", "evaluate.zeroshot", "grids")
 REFERENCES = {  # fields that hold a name, and the section that it must be defined in
     "active.*": "grids",
     "calibrate.*.corpus": "corpora",
@@ -86,7 +86,8 @@ def describe_faults(error: ValidationError, name: str) -> Iterator[str]:
         elif isinstance(value, str) and _is_number(value):
             yield f"{name}: {field}: {value!r} is text to YAML; write the number with a point, as in 1.0e-4"
         else:
-            yield f"{name}: {field}: got {_short(value)}; {fault['msg'].removeprefix('Input ')}"
+            expected = fault["msg"].removeprefix("Input ").removeprefix("Value error, ")
+            yield f"{name}: {field}: got {_short(value)}; {expected}"
 
 
 def lookup(entries: Mapping[str, Entry], name: str, kind: str) -> Entry:
@@ -112,12 +113,12 @@ def _read(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _merge(defaults: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+def _merge(defaults: dict[str, Any], override: dict[str, Any], at: str = "") -> dict[str, Any]:
     merged = dict(defaults)
     for section, value in override.items():
         known = merged.get(section)
         if isinstance(known, dict) and isinstance(value, dict):
-            merged[section] = {**known, **value} if section in NAMED else _merge(known, value)
+            merged[section] = {**known, **value} if at + section in NAMED else _merge(known, value, f"{at}{section}.")
         else:
             merged[section] = value
     return merged

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lorap.errors import LorapError
-from lorap.files import META, new_folder, sha256_file, write_json
+from lorap.files import new_folder, sha256_file, write_json
 from lorap.hub import downloading
 from lorap.models.folder import (
     COMPANIONS,
@@ -22,6 +22,7 @@ from lorap.models.folder import (
     read_config,
 )
 from lorap.models.weights import WeightsReader
+from lorap.names import META
 from lorap.sources import FolderModel, GgufModel, HubModel, WheelModel
 
 MODEL = ("config.json", "*.safetensors", "*.safetensors.index.json")

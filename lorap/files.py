@@ -12,8 +12,6 @@ from typing import Any
 
 from lorap.errors import LorapError
 
-META = "meta.json"
-TIMING = "timing.json"  # what differs from run to run; it is no part of an artifact's id
 KINDS = ("partial", "old", "lock", "checkpoints")  # of hidden paths; a killed process leaves them to its successor
 MARKER = ".lorap"  # says that a folder is lorap's to replace, even when a failed job lost its meta.json
 
@@ -32,7 +30,19 @@ def new_folder(out: Path) -> Iterator[Path]:
         with private_folder(out, "old") as old:  # a folder is moved at once, but not deleted at once
             if out.exists():
                 out.rename(old / out.name)
+            _keep(*partial.iterdir(), partial)
             partial.rename(out)
+            _keep(out.parent)
+
+
+def _keep(*paths: Path) -> None:
+    """Has the disk hold files and folders, so that a power cut leaves no name without what it stands for."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -57,7 +67,9 @@ def new_file(out: Path) -> Iterator[Path]:
     with only_one(partial):
         try:
             yield partial
+            _keep(partial)
             partial.rename(out)
+            _keep(out.parent)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -124,12 +136,14 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        LorapError: The file is missing or is not JSON.
+        LorapError: The file is missing, cannot be read or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LorapError(f"{path}: no such file") from error
+    except OSError as error:
+        raise LorapError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise LorapError(f"{path}: not valid JSON ({error})") from error
 

@@ -1,4 +1,4 @@
-"""A grid spelt out: its cells, where each artifact is, and the spec of every step; no torch here."""
+"""A grid spelt out: its cells, and the spec of every step; no torch here."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from typing import Literal
 
 from lorap.config import lookup
 from lorap.errors import LorapError
-from lorap.schema import Block, Grid, KeptAs, Params
+from lorap.schema import DECIMALS, Block, Grid, KeptAs, Params
 from lorap.sources import InstructionsCorpus
 from lorap.specs import (
     CalibrateSpec,
@@ -42,7 +42,7 @@ class Cell:
         """Where the cell's artifacts are, below the folder of a step."""
         if self.method is None:
             return f"{self.model}/{DENSE}"
-        sparsity = f"{self.sparsity:.10f}".rstrip("0").rstrip(".")  # never 1e-05, which would not be read back
+        sparsity = f"{self.sparsity:.{DECIMALS}f}".rstrip("0").rstrip(".")  # never 1e-05, which would not be read back
         parts = [self.model, self.calibration, f"{self.method}-{sparsity}", self.tuning, self.kept_as]
         return "/".join(part for part in parts if part)
 

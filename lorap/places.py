@@ -1,12 +1,6 @@
-"""Where the artifacts of a grid are, below the grid's folder, and the files that they hold; no torch here."""
+"""Where the artifacts of a grid are, below the grid's folder; no torch here."""
 
-from lorap.files import TIMING
 from lorap.grid import Cell
-
-COST, PERPLEXITY, ZEROSHOT = "cost.json", "perplexity.json", "zeroshot.json"
-MEASUREMENTS = (COST, PERPLEXITY, ZEROSHOT)  # of every cell
-MODEL_FILES = ("config.json", "model.safetensors", "layers.json")  # beside their meta
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "history.json", TIMING)
 
 
 def base(model: str) -> str:

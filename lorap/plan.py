@@ -13,8 +13,6 @@ from lorap.models.adapter import decoder_layers, projection_shapes
 from lorap.models.folder import factored_config, skeleton
 from lorap.models.modeling_lorap import LorapConfig
 
-LAYERS_FILE = "layers.json"  # beside the weights: the plan of every layer, and how far each weight moved
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -95,7 +93,8 @@ def without_adapter(model: PreTrainedModel) -> PreTrainedModel:
 def count_macs(model: PreTrainedModel, tokens: int) -> int:
     """Multiply-accumulates of one forward pass over ``tokens`` tokens.
 
-    All linears, the head, and 2 T^2 h a layer for the attention itself, not halved for causality (design.md, 3).
+    All linears, the head, and 2 T^2 h a layer for the attention itself, not halved for
+    causality (method.md, evaluation).
     """
     model = without_adapter(model)
     head_width = getattr(model.config, "head_dim", None) or model.config.hidden_size // model.config.num_attention_heads

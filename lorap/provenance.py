@@ -11,11 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lorap.files import META, TIMING, new_file, new_folder, read_json, sha256_file, write_json
+from lorap.errors import LorapError
+from lorap.files import new_file, new_folder, read_json, sha256_file, write_json
+from lorap.names import META, TIMING
 from lorap.specs import Spec
 
 PACKAGES = ("lorap", "torch", "transformers", "tokenizers", "safetensors", "datasets", "peft", "lm_eval")
-WEIGHTS = "*.safetensors"
+MODEL_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja")  # of weights, configuration and tokenizer
 
 
 @contextmanager
@@ -121,11 +123,19 @@ def content_id(spec: Mapping[str, Any], inputs: Mapping[str, str], files: Mappin
 
 
 def artifact_id(path: Path) -> str:
-    """What identifies an input: the id in its meta, or the hash of its bytes where lorap did not make it."""
+    """What identifies an input: the id in its meta, or the hash of its bytes where lorap did not make it.
+
+    Raises:
+        LorapError: There is no such file or folder.
+    """
     if meta_path(path).is_file() and "id" in (meta := read_meta(path)):
         return str(meta["id"])
-    files = [*sorted(path.glob(WEIGHTS)), path / "config.json"] if path.is_dir() else [path]
-    return _digest(*(sha256_file(file) for file in files if file.is_file()))
+    if path.is_file():
+        return sha256_file(path)
+    if not path.is_dir():
+        raise LorapError(f"{path}: no such file or folder")
+    files = sorted(file for file in path.iterdir() if file.suffix in MODEL_SUFFIXES and file.is_file())
+    return _digest(*(f"{file.name} {sha256_file(file)}" for file in files))
 
 
 def device_name(device: str) -> str:
@@ -134,7 +144,16 @@ def device_name(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
+    return _cpu_model() or platform.processor() or platform.machine()
+
+
+def _cpu_model() -> str | None:
+    """The processor by its name, which Linux has in a file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 def _digest(*parts: str) -> str:

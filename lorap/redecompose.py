@@ -18,7 +18,7 @@ from lorap.models.adapter import INPUT_OF, PROJECTIONS, decoder_layers, projecti
 from lorap.models.folder import factored_config, open_weights, read_config, skeleton, write_companions
 from lorap.models.modeling_lorap import LorapConfig, LowRankLinear
 from lorap.models.stream import Layers, set_factors, set_linear, stream_layers, write_weights
-from lorap.plan import LAYERS_FILE
+from lorap.names import LAYERS
 from lorap.specs import RedecomposeSpec
 from lorap.tune.adapter import Adapter, read_adapter, require_base
 
@@ -74,7 +74,7 @@ def redecompose(
     write_weights(out, target, again(), weights)
     write_companions(folder, out, target.config)
     layers = [plan.as_dict() | {"errors": error} for plan, error in zip(plans, errors, strict=True)]
-    write_json(out / LAYERS_FILE, layers)
+    write_json(out / LAYERS, layers)
 
 
 def plan_again(layer: nn.Module, index: int, adapter: Adapter, rank: str | int) -> LayerPlan:

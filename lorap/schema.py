@@ -2,9 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lorap.sources import CorpusSource, Dtype, ModelSource, Name, Strict
+
+DECIMALS = 10  # of a sparsity in the name of a folder
+
+
+def _in_a_name(sparsity: float) -> float:
+    if round(sparsity, DECIMALS) != sparsity:
+        raise ValueError(f"expected at most {DECIMALS} decimals, since it becomes the name of a folder")
+    return sparsity
+
 
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -126,7 +135,7 @@ class Block(Strict):
     """
 
     methods: list[Name]
-    sparsities: list[Sparsity]
+    sparsities: list[Annotated[Sparsity, AfterValidator(_in_a_name)]]
     calibrations: list[Name] | None = None
     tune: list[Name] | None = None
     kept_as: Annotated[list[KeptAs], Field(min_length=1)] | None = None

@@ -4,7 +4,7 @@ rule calibrate:
     output:
         **calibration_of("{grid}", "{model}", "{calibration}"),
     params:
-        spec=lambda w: plan.calibrate_spec(PARAMS, w.calibration).canonical(),
+        spec=lambda w: calibrate_spec(PARAMS, w.calibration).canonical(),
     resources:
         **asked(calibrating),
     log:

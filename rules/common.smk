@@ -8,11 +8,26 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from lorap import grid as plan
-from lorap import places
+from lorap import names, places
 from lorap.config import load_params, lookup
 from lorap.errors import LorapError
-from lorap.files import META
+from lorap.grid import (
+    Cell,
+    all_cells,
+    calibrate_spec,
+    calibrations,
+    compress_spec,
+    compressed_cells,
+    fetch_spec,
+    redecompose_spec,
+    redecomposed_cells,
+    report_spec,
+    spectra_spec,
+    suite_spec,
+    tune_spec,
+    tuned_cells,
+)
+from lorap.names import META
 from lorap.integrity.one_run import free_dead_lock, hold
 from lorap.report import catalogue
 
@@ -38,8 +53,8 @@ if MANIFESTS and not Path(".snakemake/metadata").is_dir():
 free_dead_lock()
 
 REPORT_FILES = [*catalogue.made_files(), f"report/{META}"]
-MODEL_FILES = [*places.MODEL_FILES, META]
-ADAPTER_FILES = [*places.ADAPTER_FILES, META]
+MODEL_FILES = [*names.MODEL_FILES, META]
+ADAPTER_FILES = [*names.ADAPTER_FILES, META]
 
 CELL = "{grid}/compress/{model}/{calibration}/{method}-{sparsity}"
 TUNED = "{grid}/tune/{model}/{calibration}/{method}-{sparsity}/{tuning}"
@@ -75,7 +90,7 @@ def with_meta(path, name="file"):
 
 def measured(folder):
     """The results of one cell, their metas among them."""
-    return [f for file in places.MEASUREMENTS for f in with_meta(f"results/{folder}/{file}").values()]
+    return [f for file in names.MEASUREMENTS for f in with_meta(f"results/{folder}/{file}").values()]
 
 
 def shown(path):
@@ -104,25 +119,25 @@ def calibration_of(grid, model, name):
 
 def calibration_files(grid):
     """The calibration files of a grid."""
-    pairs = plan.calibrations(GRIDS[grid])
+    pairs = calibrations(GRIDS[grid])
     return [f for model, name in pairs for f in calibration_of(grid, model, name).values()]
 
 
 def compressed_files(grid):
     """The files of every compressed model of a grid."""
-    cells = plan.compressed_cells(GRIDS[grid])
+    cells = compressed_cells(GRIDS[grid])
     return [f"results/{grid}/{places.compressed(cell)}/{file}" for cell in cells for file in MODEL_FILES]
 
 
 def adapter_files(grid):
     """The adapters of a grid."""
-    cells = plan.tuned_cells(GRIDS[grid])
+    cells = tuned_cells(GRIDS[grid])
     return [f"results/{grid}/{places.tuned(cell)}/{file}" for cell in cells for file in ADAPTER_FILES]
 
 
 def redecomposed_files(grid):
     """The files of every tuned model of a grid that is factored again."""
-    cells = plan.redecomposed_cells(GRIDS[grid])
+    cells = redecomposed_cells(GRIDS[grid])
     return [f"results/{grid}/{places.redecomposed(cell)}/{file}" for cell in cells for file in MODEL_FILES]
 
 
@@ -136,12 +151,12 @@ def suite_spec_of(wildcards):
     cell = {name: value for name, value in wildcards.items() if name not in ("grid", "kept_as")}
     if "sparsity" in cell:
         cell["sparsity"] = float(cell["sparsity"])
-    return plan.suite_spec(PARAMS, GRIDS[wildcards.grid], plan.Cell(**cell))
+    return suite_spec(PARAMS, GRIDS[wildcards.grid], Cell(**cell))
 
 
 def evaluation_files(grid):
     """The measurements of every cell of a grid, and the spectra of its base models."""
-    results = [f for cell in plan.all_cells(GRIDS[grid]) for f in measured(f"{grid}/{places.measured(cell)}")]
+    results = [f for cell in all_cells(GRIDS[grid]) for f in measured(f"{grid}/{places.measured(cell)}")]
     spectra = [with_meta(f"results/{grid}/{places.spectra(model)}") for model in GRIDS[grid].models]
     return results + [f for files in spectra for f in files.values()]
 

@@ -5,7 +5,7 @@ rule compress:
     output:
         [f"results/{CELL}/{file}" for file in MODEL_FILES],
     params:
-        spec=lambda w: plan.compress_spec(PARAMS, w.method, float(w.sparsity)).canonical(),
+        spec=lambda w: compress_spec(PARAMS, w.method, float(w.sparsity)).canonical(),
         out=f"results/{CELL}",
     threads: HALF
     resources:

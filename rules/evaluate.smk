@@ -81,7 +81,7 @@ rule spectra:
     output:
         **with_meta("results/{grid}/evaluate/{model}/spectra.json"),
     params:
-        spec=plan.spectra_spec(PARAMS).canonical(),
+        spec=spectra_spec(PARAMS).canonical(),
     threads: HALF
     resources:
         **asked(finding_spectra, GPU),

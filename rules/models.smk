@@ -5,7 +5,7 @@ rule fetch:
         manifest="results/{grid}/models/{model}.json",
         config="results/{grid}/models/{model}/config.json",  # says what a job needs where the weights are not
     params:
-        spec=lambda w: plan.fetch_spec(PARAMS, w.model).canonical(),
+        spec=lambda w: fetch_spec(PARAMS, w.model).canonical(),
     resources:
         **asked(fetching),
     log:

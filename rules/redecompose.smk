@@ -6,7 +6,7 @@ rule redecompose:
     output:
         [f"results/{REDECOMPOSED}/{file}" for file in MODEL_FILES],
     params:
-        spec=lambda w: plan.redecompose_spec(PARAMS, w.kept_as).canonical(),
+        spec=lambda w: redecompose_spec(PARAMS, w.kept_as).canonical(),
         of=f"--model results/{CELL} --adapter results/{TUNED}",
         out=f"results/{REDECOMPOSED}",
     threads: HALF

@@ -7,7 +7,7 @@ rule report:
     output:
         [shown(f"results/{{grid}}/{file}") for file in REPORT_FILES],
     params:
-        spec=lambda w: plan.report_spec(PARAMS, w.grid).canonical(),
+        spec=lambda w: report_spec(PARAMS, w.grid).canonical(),
     resources:
         **asked(reporting),
     log:

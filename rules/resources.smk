@@ -80,12 +80,12 @@ def fetching(wildcards):
 
 
 def calibrating(wildcards):
-    return needs.calibrate(plan.calibrate_spec(PARAMS, wildcards.calibration).source)
+    return needs.calibrate(calibrate_spec(PARAMS, wildcards.calibration).source)
 
 
 def compressing(wildcards):
     shape = shape_in(base_of(wildcards))
-    spec = plan.compress_spec(PARAMS, wildcards.method, float(wildcards.sparsity))
+    spec = compress_spec(PARAMS, wildcards.method, float(wildcards.sparsity))
     return needs.compress(shape, spec, PARAMS.calibrate[wildcards.calibration])
 
 
@@ -96,12 +96,12 @@ def finding_spectra(wildcards):
 
 def tuning(wildcards):
     shape = shape_in(f"results/{CELL}".format(**wildcards))
-    return needs.tune(shape, plan.tune_spec(PARAMS, wildcards.tuning))
+    return needs.tune(shape, tune_spec(PARAMS, wildcards.tuning))
 
 
 def redecomposing(wildcards):
     shape = shape_in(f"results/{CELL}".format(**wildcards))
-    spec = plan.redecompose_spec(PARAMS, wildcards.kept_as)
+    spec = redecompose_spec(PARAMS, wildcards.kept_as)
     return needs.redecompose(shape, spec, PARAMS.calibrate[wildcards.calibration])
 
 

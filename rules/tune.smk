@@ -1,11 +1,10 @@
-# A job with several GPUs: `accelerate launch -m lorap tune ...` by hand, or one process of this rule a GPU.
 rule tune:
     input:
         [f"results/{CELL}/{file}" for file in MODEL_FILES],
     output:
         [f"results/{TUNED}/{file}" for file in ADAPTER_FILES],
     params:
-        spec=lambda w: plan.tune_spec(PARAMS, w.tuning).canonical(),
+        spec=lambda w: tune_spec(PARAMS, w.tuning).canonical(),
         of=f"--model results/{CELL}",
         out=f"results/{TUNED}",
     threads: HALF

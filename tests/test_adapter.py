@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM
 from lorap.errors import LorapError
 from lorap.export import export_dense
 from lorap.models.folder import load_model
+from lorap.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from lorap.provenance import new_artifact
 from lorap.specs import RedecomposeSpec
-from lorap.tune.adapter import CONFIG, WEIGHTS, load_tuned, read_adapter
+from lorap.tune.adapter import load_tuned, read_adapter
 from lorap.tune.lora import load_adapter
 from tests.adapters import random_adapter
 from tests.compare import BOUND, compressed, total_variation
@@ -48,33 +49,33 @@ def test_stock_peft_reads_the_adapter_onto_the_exported_model(
 
 def test_the_same_matrices_make_the_same_bytes(small: Path, tmp_path: Path) -> None:
     first, second = (random_adapter(small, tmp_path / name) for name in "ab")
-    assert [(first / name).read_bytes() for name in (CONFIG, WEIGHTS)] == [
-        (second / name).read_bytes() for name in (CONFIG, WEIGHTS)
+    assert [(first / name).read_bytes() for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)] == [
+        (second / name).read_bytes() for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
     ]
-    assert {file.name for file in first.iterdir()} == {CONFIG, WEIGHTS}
+    assert {file.name for file in first.iterdir()} == {ADAPTER_CONFIG, ADAPTER_WEIGHTS}
 
 
 def edit(**changes: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
-        (folder / CONFIG).write_text(json.dumps(json.loads((folder / CONFIG).read_text()) | changes))
+        (folder / ADAPTER_CONFIG).write_text(json.dumps(json.loads((folder / ADAPTER_CONFIG).read_text()) | changes))
 
     return apply
 
 
 def thin(folder: Path) -> None:
-    tensors = load_file(folder / WEIGHTS)
+    tensors = load_file(folder / ADAPTER_WEIGHTS)
     tensors.popitem()
-    save_file(tensors, folder / WEIGHTS)
+    save_file(tensors, folder / ADAPTER_WEIGHTS)
 
 
 def wide(folder: Path) -> None:
-    tensors = load_file(folder / WEIGHTS)
-    save_file({name: torch.cat([tensor, tensor]) for name, tensor in tensors.items()}, folder / WEIGHTS)
+    tensors = load_file(folder / ADAPTER_WEIGHTS)
+    save_file({name: torch.cat([tensor, tensor]) for name, tensor in tensors.items()}, folder / ADAPTER_WEIGHTS)
 
 
 def endless(folder: Path) -> None:
-    tensors = load_file(folder / WEIGHTS)
-    save_file({name: tensor * torch.inf for name, tensor in tensors.items()}, folder / WEIGHTS)
+    tensors = load_file(folder / ADAPTER_WEIGHTS)
+    save_file({name: tensor * torch.inf for name, tensor in tensors.items()}, folder / ADAPTER_WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -97,10 +98,10 @@ def endless(folder: Path) -> None:
         (thin, r"no tensor base_model\S+ in its safetensors"),
         (wide, r"is \(.*\), but config.json makes it"),
         (endless, r"values that are not finite"),
-        (lambda folder: (folder / WEIGHTS).unlink(), r"no adapter there, expected adapter_config.json and"),
-        (lambda folder: (folder / WEIGHTS).write_bytes(b"no"), r"damaged or truncated safetensors"),
-        (lambda folder: (folder / CONFIG).write_text("{"), r"not valid JSON"),
-        (lambda folder: (folder / CONFIG).write_text("[]"), r"no adapter there"),
+        (lambda folder: (folder / ADAPTER_WEIGHTS).unlink(), r"no adapter there, expected adapter_config.json and"),
+        (lambda folder: (folder / ADAPTER_WEIGHTS).write_bytes(b"no"), r"damaged or truncated safetensors"),
+        (lambda folder: (folder / ADAPTER_CONFIG).write_text("{"), r"not valid JSON"),
+        (lambda folder: (folder / ADAPTER_CONFIG).write_text("[]"), r"no adapter there"),
     ],
 )
 def test_what_is_no_plain_lora_of_the_model_is_refused(

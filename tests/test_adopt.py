@@ -139,5 +139,10 @@ def test_a_harmless_code_change_is_accepted_by_a_command_that_is_recorded(copy_o
     assert "redecompose" in steps_of(copy_of_made.run("snakemake", "-n")), "only that change was accepted"
 
 
+def test_adopt_judges_by_the_settings_that_the_workflow_reads(made: Checkout) -> None:
+    told = made.run("lorap", "adopt", "--params", "params.yaml", ok=False)
+    assert "--params params.yaml: the workflow reads ./params.yaml alone" in told
+
+
 def test_adopt_needs_the_workflow(made: Checkout) -> None:
     assert "Snakefile: no such file" in Checkout(made.folder / "results").run("lorap", "adopt", ok=False)

@@ -74,7 +74,7 @@ def planned(config: PreTrainedConfig, sparsity: float, **changes: Any) -> dict[s
         (LLAMA_13B, 0.5, 640, 1920, 6912, 6_671_979_520),
     ],
 )
-def test_llama_gets_the_published_integers(
+def test_llama_gets_the_integers_of_the_published_formulas(
     dims: dict[str, int], sparsity: float, qk: int | None, vo: int | None, channels: int, parameters: int
 ) -> None:
     plan = planned(LlamaConfig(**dims, vocab_size=32000), sparsity)
@@ -83,18 +83,18 @@ def test_llama_gets_the_published_integers(
     assert plan["parameters"] == parameters
 
 
-def test_llama_at_30_percent_has_the_published_size() -> None:
+def test_llama_at_30_percent_has_the_size_of_the_published_formulas() -> None:
     plan = planned(LlamaConfig(**LLAMA_7B, vocab_size=32000), 0.3)
     assert (plan["layers"][0]["ranks"]["q_proj"], plan["layers"][0]["channels"]) == (819, 7706)
     assert round(plan["parameters"] / 1e9, 3) == 4.796
 
 
-@pytest.mark.parametrize(("sparsity", "published"), [(0, 424.02e9), (0.2, 341.11e9), (0.5, 216.78e9)])
-def test_macs_of_64_tokens_are_the_published_ones_but_for_the_elementwise_work(
-    sparsity: float, published: float
+@pytest.mark.parametrize(("sparsity", "with_elementwise"), [(0, 424.02e9), (0.2, 341.11e9), (0.5, 216.78e9)])
+def test_macs_of_64_tokens_are_those_of_method_md_but_for_the_elementwise_work(
+    sparsity: float, with_elementwise: float
 ) -> None:
     macs = planned(LlamaConfig(**LLAMA_7B, vocab_size=32000), sparsity)["macs"]
-    assert 0.998 * published < macs < published
+    assert 0.998 * with_elementwise < macs < with_elementwise
 
 
 @pytest.mark.parametrize("ffn", ["prune", "decompose"])

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from lorap.cli.table import EVALUATE, TABLE
 from lorap.data.corpora import pydoc_rows
 from lorap.files import sha256_file
-from tests.command import call, launch, succeed
+from tests.command import call, faults, launch, succeed
 
 COMMANDS = [[command.name] for command in TABLE] + [["evaluate", command.name] for command in EVALUATE]
 META = {"spec", "inputs", "origin", "id", "sha256", "versions", "git_commit", "device", "wall_seconds"}
@@ -77,6 +77,18 @@ def test_a_plan_is_json_alone_and_of_the_size_that_compression_makes(tiny_folder
         at = f"model.layers.{index}"
         assert layer["ranks"]["q_proj"] == sizes[f"{at}.self_attn.q_proj.right.weight"][0]
         assert layer["channels"] == sizes[f"{at}.mlp.up_proj.weight"][0]
+
+
+def test_a_plan_of_the_dense_form_is_of_its_size(tiny_folder: Path) -> None:
+    of_form = {
+        form: json.loads(succeed("plan", "--model", tiny_folder, "--sparsity", 0.5, "--form", form, "--json"))
+        for form in ("factored", "dense")
+    }
+    assert of_form["dense"]["layers"] == of_form["factored"]["layers"]
+    assert of_form["dense"]["parameters"] > of_form["factored"]["parameters"]
+    assert faults(call("plan", "--model", tiny_folder, "--sparsity", 0.5, "--form", "sparse"))[0].startswith(
+        "option: form: got 'sp"
+    )
 
 
 def test_every_artifact_says_what_it_is_made_of(tiny_folder: Path, chain: Path) -> None:

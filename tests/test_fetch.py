@@ -163,6 +163,7 @@ def test_a_gguf_file_cut_short_is_refused(gguf_file: Path, tmp_path: Path, size:
         ("nowhere", "model: 'nowhere' is no folder, no .gguf file, no hub id (owner/name) and not in params.yaml: "),
         ("nowhere.gguf", "nowhere.gguf: no such file"),
         ("a/b/c", "model: 'a/b/c' is no folder"),
+        ("folder.json", "folder.json: cannot be read (Is a directory)"),
         (".", ".: no model there, expected a folder with a config.json"),
     ],
 )
@@ -170,5 +171,6 @@ def test_a_name_that_stands_for_nothing_is_told_with_what_it_could_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.json").mkdir()
     assert fault(call("fetch", name, "--out", "out")).startswith(told)
-    assert not any(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.json"]

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from lorap.config import load_params
-from lorap.files import META, read_json, sha256_file, write_json
+from lorap.files import read_json, sha256_file, write_json
 from lorap.integrity.artifacts import Artifact, artifacts
+from lorap.names import META
 from lorap.provenance import make_meta, new_artifact
 from tests.command import call, faults, succeed
 
@@ -91,6 +92,13 @@ def edit(file: str, **changes: Any) -> Callable[[Path], None]:
     return apply
 
 
+def write(file: str, text: str) -> Callable[[Path], None]:
+    def apply(tree: Path) -> None:
+        (tree / file).write_text(text)
+
+    return apply
+
+
 def flip(file: str) -> Callable[[Path], None]:
     def apply(tree: Path) -> None:
         data = bytearray((tree / file).read_bytes())
@@ -125,6 +133,16 @@ def flip(file: str) -> Callable[[Path], None]:
         (edit(f"evaluate/{CELL}/cost.json.meta.json", inputs={"model": "0" * 64}), [
             f"evaluate/{CELL}/cost.json: made from another model than",
         ], 1),
+        (edit(f"evaluate/{CELL}/cost.json.meta.json", sha256=[1]), [
+            f"evaluate/{CELL}/cost.json: cost.json.meta.json was edited, sha256",
+        ], 1),
+        (edit(f"evaluate/{CELL}/cost.json.meta.json", accepted=[{"why": "harmless"}]), [
+            f"evaluate/{CELL}/cost.json: cost.json.meta.json was edited, accepted.0.code: Field required",
+        ], 1),
+        (write(f"evaluate/{CELL}/cost.json.meta.json", "[]"), [
+            f"evaluate/{CELL}/cost.json: cost.json.meta.json was edited, the whole: Input should be",
+        ], 1),
+        (write(f"compress/{CELL}/meta.json", ""), [f"compress/{CELL}: damaged, "], 16),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_an_artifact_is_told(
@@ -166,6 +184,17 @@ def test_what_no_cell_has_is_listed_and_removed_when_asked(tree: Path) -> None:
     left = call("verify")
     assert left.out == "small: 6 of 7 artifacts are what params.yaml says\n"
     assert "report: made from other settings (grid, methods, tune)" in left.err
+
+
+def test_a_base_model_that_left_the_grid_is_pruned_whatever_its_name(tree: Path) -> None:
+    for name in ("old", "tiny.meta"):
+        (tree / f"models/{name}").mkdir()
+        (tree / f"models/{name}.json").write_text("{}")
+    listed = succeed("prune", "--remove").splitlines()
+    assert listed == [
+        f"results/small/models/{name}: removed" for name in ("old", "old.json", "tiny.meta", "tiny.meta.json")
+    ]
+    assert [file.name for file in (tree / "models").iterdir()] == ["tiny.json"]
 
 
 def test_what_a_killed_job_left_of_a_removed_cell_is_pruned_and_of_a_cell_it_is_not(tree: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,9 +54,17 @@ def test_the_sizes_of_a_model_are_those_of_its_weights(family: str, tmp_path: Pa
     assert shape.parameters == sum(p.numel() for p in model.parameters() if p.dim() == 2)
 
 
-def test_a_config_without_a_size_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 64, "num_attention_heads": 4}))
-    with pytest.raises(LorapError, match=r"config\.json: intermediate_size: missing"):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"hidden_size": 64, "num_attention_heads": 4}, "intermediate_size: missing"),
+        ({"dtype": "float64"}, "dtype is 'float64', expected one of float32, float16, bfloat16"),
+        ([], "expected the configuration of a model"),
+    ],
+)
+def test_a_config_that_tells_too_little_is_named(tmp_path: Path, content: Any, told: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(LorapError, match=f"config.json: {told}"):
         read_shape(tmp_path / "config.json")
 
 

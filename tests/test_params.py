@@ -57,6 +57,13 @@ def test_a_named_entry_is_overridden_whole_and_another_section_key_by_key(tmp_pa
     assert params.evaluate.perplexity == shipped.evaluate.perplexity
 
 
+def test_a_protocol_is_a_named_entry_too(tmp_path: Path) -> None:
+    params = overridden(tmp_path, "evaluate: {zeroshot: {seven: {tasks: [piqa], documents: 10}}}")
+    assert load_params(SHIPPED).evaluate.zeroshot["seven"].local is not None
+    assert params.evaluate.zeroshot["seven"].model_dump() == {"tasks": ["piqa"], "documents": 10, "local": None}
+    assert params.evaluate.zeroshot.keys() == load_params(SHIPPED).evaluate.zeroshot.keys()
+
+
 def test_settings_cannot_be_changed_after_they_were_checked() -> None:
     raw = yaml.safe_load(SHIPPED.read_text())
     with pytest.raises(ValueError, match="frozen"):

@@ -79,6 +79,12 @@ def test_all_faults_are_told_at_once_and_dangling_names_with_them(tmp_path: Path
             "models.m: got {'source': 'ftp'}; tag 'ftp' found using 'source' does not match any of the expected tags: "
             "'hub', 'wheel', 'gguf', 'folder'",
         ),
+        (
+            "grids: {g: {models: [m], calibration: c, perplexity: [p], "
+            "cells: [{methods: [], sparsities: [0.33333333333]}]}}",
+            "grids.g.cells.0.sparsities.0: got 0.33333333333; expected at most 10 decimals, since it becomes "
+            "the name of a folder",
+        ),
         ("methods: null", "methods: got None; should be a valid dictionary"),
     ],
 )

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lorap.files import KINDS
 from tests.s3_server import BUCKET, LET_THROUGH, NOBODY, key_of, serve_s3, wait_for
 from tests.sharing import ADAPTER, Shared, cache_of, cached, damaged, lists
-from tests.workflow import NOTHING, Checkout, steps_of
+from tests.workflow import NOTHING, ROOT, Checkout, steps_of
 
 CHAIN = {"tune", "redecompose", "evaluate_adapter", "evaluate_redecomposed", "report"}
 UP_TO_DATE = "Data and pipelines are up to date."
@@ -58,6 +59,10 @@ def test_a_clone_pulls_and_adopts_and_nothing_is_made_again(shared: Shared, tmp_
     assert "demo: 27 of 27" in clone.run("lorap", "verify", "--bytes")
     assert not (clone.folder / "models").exists()
     assert cache_of(clone) == cache_of(shared.origin)
+
+
+def test_dvc_leaves_alone_what_only_a_running_command_needs() -> None:
+    assert {f".*.{kind}" for kind in KINDS} <= set((ROOT / ".dvcignore").read_text().splitlines())
 
 
 def test_both_remotes_hold_the_cache_and_no_base_model(shared: Shared) -> None:
@@ -117,7 +122,9 @@ def test_an_object_that_is_missing_costs_its_chain_alone(shared: Shared, tmp_pat
     whole = shared.origin.contents()
     assert clone.contents() == {file: data for file, data in whole.items() if "/tune/" not in file}
     told = clone.run("lorap", "adopt")
-    assert told.endswith("demo: 14 artifacts taken over, 6 to be made again, 7 missing\n")
+    assert told.endswith(
+        "6 are made from what is missing\ndemo: 14 artifacts taken over, 6 to be made again, 7 missing\n"
+    )
     assert steps_of(clone.run("snakemake", "-n")) == CHAIN
 
 

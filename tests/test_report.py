@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lorap.errors import LorapError
 from lorap.grid import Cell, all_cells, compressed_cells, recovered_cells
 from lorap.report import catalogue
 from lorap.report.build import build_report
@@ -168,6 +169,13 @@ def test_metrics_name_cells_by_their_paths_tuned_ones_too(spec: ReportSpec, fold
     assert sweep.loc[(TUNED.path, "wikitext2"), "perplexity"] == perplexity(spec, TUNED, "wikitext2")
     assert sweep.loc[(TUNED.path, "wikitext2"), "tuned"] == "yes: alpaca, adapter"
     assert {cell.path for cell in recovered_cells(spec.grid)} <= set(sweep.index.get_level_values("cell"))
+
+
+def test_a_damaged_measurement_is_named(spec: ReportSpec, folder: Path) -> None:
+    damaged = next((folder / "evaluate").rglob("perplexity.json"))
+    damaged.write_text(damaged.read_text()[:-9])
+    with pytest.raises(LorapError, match=r"perplexity\.json: not valid JSON"):
+        read_results(spec, folder)
 
 
 def test_a_report_can_be_made_before_anything_was_run(spec: ReportSpec, tmp_path: Path) -> None:

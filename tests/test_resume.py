@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lorap.tune.adapter import WEIGHTS
-from lorap.tune.train import last_checkpoint
+from lorap.names import ADAPTER_WEIGHTS
+from lorap.tune.checkpoints import HASHES, last_checkpoint
 from tests.command import launch, succeed
 
 STEPS = 40
@@ -50,7 +50,7 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tunable: Path) -> N
     assert 0 < int(reached.rsplit("-", 1)[1]) < STEPS, "it should be killed halfway"
     done = launch(tunable, "tune", *OPTIONS, "--out", "killed")
     assert done.code == 0, done
-    whole, resumed = (load_file(tunable / name / WEIGHTS) for name in ("whole", "killed"))
+    whole, resumed = (load_file(tunable / name / ADAPTER_WEIGHTS) for name in ("whole", "killed"))
     torch.testing.assert_close(resumed, whole, rtol=0, atol=1e-6)
     assert (tunable / "killed/history.json").read_text() == (tunable / "whole/history.json").read_text()
     assert not list(tunable.glob(".*checkpoints")), "what only the run itself needs is gone"
@@ -62,16 +62,24 @@ def test_checkpoints_of_other_settings_are_removed_with_a_line(tunable: Path) ->
     assert ".out.checkpoints: checkpoints of other settings or of another model, removed" in done.err
     assert done.code == 0, done
     succeed("tune", *OPTIONS, "--max-steps", 3, "--out", "fresh")
-    assert (tunable / "out" / WEIGHTS).read_bytes() == (tunable / "fresh" / WEIGHTS).read_bytes()
+    assert (tunable / "out" / ADAPTER_WEIGHTS).read_bytes() == (tunable / "fresh" / ADAPTER_WEIGHTS).read_bytes()
 
 
-def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path: Path) -> None:
-    states = {"checkpoint-4": '{"global_step": 4}', "checkpoint-8": '{"global_st', "checkpoint-12": None}
-    for name, state in states.items():
-        (tmp_path / name).mkdir()
-        if state is not None:
-            (tmp_path / name / "trainer_state.json").write_text(state)
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+def test_a_damaged_checkpoint_is_passed_over(tunable: Path) -> None:
+    reached = kill_after_a_checkpoint(tunable, "out")
+    place = tunable / ".out.checkpoints"
+    files = [file for file in Path(reached).iterdir() if file.is_file()]
+    assert {"optimizer.pt", "rng_state.pth", "trainer_state.json", ADAPTER_WEIGHTS, HASHES} <= {f.name for f in files}
+    for file in files:
+        whole = file.read_bytes()
+        for damaged in (b"", bytes(len(whole)), whole[:-2]):
+            file.write_bytes(damaged)
+            assert last_checkpoint(place) != reached, file.name
+        file.write_bytes(whole)
+        assert last_checkpoint(place) == reached
+    os.truncate(Path(reached) / "optimizer.pt", 9)
+    done = launch(tunable, "tune", *OPTIONS, "--out", "out")
+    assert done.code == 0, done
 
 
 @pytest.mark.slow
@@ -84,5 +92,5 @@ def test_two_processes_share_a_batch_and_learn_the_same(tunable: Path) -> None:
         [*command, "--device", "cpu"], cwd=tunable, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (load_file(tunable / name / WEIGHTS) for name in ("one", "two"))
+    one, two = (load_file(tunable / name / ADAPTER_WEIGHTS) for name in ("one", "two"))
     torch.testing.assert_close(two, one, rtol=1e-2, atol=1e-4)

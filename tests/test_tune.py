@@ -12,10 +12,11 @@ from torch import Tensor
 from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
 from lorap.models.folder import load_model, load_tokenizer
+from lorap.names import ADAPTER_WEIGHTS
 from lorap.specs import TuneSpec
-from lorap.tune.adapter import WEIGHTS
+from lorap.tune.checkpoints import prepare_checkpoints
 from lorap.tune.lora import attach
-from lorap.tune.train import prepare_checkpoints, train
+from lorap.tune.train import train
 from tests.adapters import TUNE
 from tests.compare import compressed
 
@@ -72,19 +73,21 @@ def plainly_tuned(spec: TuneSpec, model: Path, data: Path, steps: int) -> dict[s
 
 def test_the_adapter_is_that_of_a_plain_loop(small: Path, text: Path, tmp_path: Path) -> None:
     spec = spec_of(max_steps=6, warmup_steps=2, batch=4, micro_batch=2, held_out=2, rows=6)
-    found = load_file(tuned(spec, small, text, tmp_path / "out") / WEIGHTS)
+    found = load_file(tuned(spec, small, text, tmp_path / "out") / ADAPTER_WEIGHTS)
     torch.testing.assert_close(found, plainly_tuned(spec, small, text, 6), rtol=1e-3, atol=1e-5)
     assert max(matrix.abs().max().item() for name, matrix in found.items() if "lora_B" in name) > 1e-3
 
 
 def test_both_forms_learn_the_same(small: Path, text: Path, tmp_path: Path) -> None:
-    adapters = [load_file(tuned(spec_of(form=f), small, text, tmp_path / f) / WEIGHTS) for f in ("dense", "factored")]
+    adapters = [
+        load_file(tuned(spec_of(form=f), small, text, tmp_path / f) / ADAPTER_WEIGHTS) for f in ("dense", "factored")
+    ]
     torch.testing.assert_close(*adapters, rtol=1e-3, atol=1e-5)
 
 
 def test_checkpointed_activations_change_nothing(small: Path, text: Path, tmp_path: Path) -> None:
     adapters = [
-        load_file(tuned(spec_of(gradient_checkpointing=flag), small, text, tmp_path / str(flag)) / WEIGHTS)
+        load_file(tuned(spec_of(gradient_checkpointing=flag), small, text, tmp_path / str(flag)) / ADAPTER_WEIGHTS)
         for flag in (False, True)
     ]
     torch.testing.assert_close(*adapters, rtol=1e-5, atol=1e-7)
@@ -101,7 +104,8 @@ def test_the_history_has_every_step_and_the_held_out_loss_falls(small: Path, tex
 def test_shuffles_and_first_matrices_follow_the_seed(small: Path, text: Path, tmp_path: Path) -> None:
     specs = [spec_of(), spec_of(), spec_of().model_copy(update={"seed": 8})]
     first, again, other = (
-        (tuned(spec, small, text, tmp_path / str(number)) / WEIGHTS).read_bytes() for number, spec in enumerate(specs)
+        (tuned(spec, small, text, tmp_path / str(number)) / ADAPTER_WEIGHTS).read_bytes()
+        for number, spec in enumerate(specs)
     )
     assert first == again != other
 
@@ -111,7 +115,7 @@ def test_the_adapter_is_trained_in_float32_whatever_the_model_is(
     small: Path, text: Path, tmp_path: Path, dtype: str
 ) -> None:
     out = tuned(spec_of(dtype=dtype), small, text, tmp_path / "out")
-    assert {matrix.dtype for matrix in load_file(out / WEIGHTS).values()} == {torch.float32}
+    assert {matrix.dtype for matrix in load_file(out / ADAPTER_WEIGHTS).values()} == {torch.float32}
 
 
 @pytest.mark.parametrize(

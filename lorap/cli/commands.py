@@ -4,11 +4,12 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from lorap.cli.work import announce, method_of, on_device, print_json, recipe_of, spec_from
+from lorap.cli.work import announce, checked, method_of, on_device, print_json, recipe_of, spec_from
 from lorap.config import load_params, lookup, parse_spec
 from lorap.errors import LorapError
 from lorap.files import only_one, read_json
 from lorap.grid import report_spec
+from lorap.schema import Compress
 from lorap.sources import InstructionsCorpus
 from lorap.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, ReportSpec
 
@@ -125,8 +126,11 @@ def plan(arguments: Namespace) -> None:
 
     if arguments.tokens < 1:
         raise LorapError(f"--tokens: got {arguments.tokens}, expected at least 1")
-    recipe = recipe_of(method_of(arguments, load_params(arguments.params)), _sparsity(arguments))
-    found = plan_model(read_config(arguments.model), recipe)
+    params = load_params(arguments.params)
+    chosen = {"form": arguments.form} if arguments.form else {}
+    form = checked(Compress, **(params.compress.model_dump() | chosen)).form
+    recipe = recipe_of(method_of(arguments, params), _sparsity(arguments))
+    found = plan_model(read_config(arguments.model), recipe, form)
     if arguments.json:
         print_json(found.as_dict(arguments.tokens))
     else:

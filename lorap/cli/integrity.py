@@ -32,7 +32,9 @@ def adopt(arguments: Namespace) -> None:
     from lorap.integrity.adopt import drop, require_workflow, take_over
 
     require_workflow()
-    params = load_params(arguments.params)
+    if arguments.params:
+        raise LorapError(f"--params {arguments.params}: the workflow reads ./params.yaml alone, so must 'lorap adopt'")
+    params = load_params()
     for name in grids_of(arguments, params):
         if arguments.accept_code:
             _accept(params, name, arguments)
@@ -73,7 +75,8 @@ def _lines(wrong: list[tuple[Artifact, Fault]]) -> list[str]:
     """What is wrong with each artifact; those that are only made from such a one are counted."""
     told = [f"{artifact.path}: {fault}" for artifact, fault in wrong if fault.kind != Kind.DERIVED]
     derived = len(wrong) - len(told)
-    return [*told, f"{derived} more are made from these"] if derived else told
+    made_from = "more are made from these" if told else "are made from what is missing"
+    return [*told, f"{derived} {made_from}"] if derived else told
 
 
 def _chosen(params: Params, name: str, arguments: Namespace) -> Iterator[Artifact]:

@@ -70,7 +70,7 @@ def zeroshot(arguments: Namespace) -> None:
         model = _load(arguments, spec.dtype, device)
         return measure_zeroshot(spec, model, load_tokenizer(arguments.model), arguments.data, arguments.quiet)
 
-    _measure(arguments, spec, {}, work, "--documents")
+    _measure(arguments, spec, {}, work, "the precision (--dtype bfloat16)")
 
 
 def spectra(arguments: Namespace) -> None:

@@ -71,6 +71,10 @@ def _method(parser: ArgumentParser) -> None:
     override.add_argument("--keep-least", type=float, metavar="F", help="least important channels that stay")
 
 
+def _form(parser: ArgumentParser) -> None:
+    parser.add_argument("--form", metavar="factored|dense", help="factors, or multiplied out (default: factored)")
+
+
 def fetch(parser: ArgumentParser) -> None:
     """Options of ``lorap fetch``."""
     parser.add_argument("name", metavar="NAME", help="model of params.yaml, hub id, GGUF file, folder or manifest")
@@ -95,6 +99,7 @@ def plan(parser: ArgumentParser) -> None:
     """Options of ``lorap plan``."""
     parser.add_argument("--model", type=Path, required=True, metavar="DIR_OR_CONFIG", help="folder or config.json")
     _method(parser)
+    _form(parser)
     parser.add_argument("--tokens", type=int, default=64, metavar="N", help="length that MACs are for (default: 64)")
     add_json(parser)
 
@@ -104,7 +109,7 @@ def compress(parser: ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
     _method(parser)
-    parser.add_argument("--form", metavar="factored|dense", help="factors, or multiplied out (default: factored)")
+    _form(parser)
     parser.add_argument("--dtype", help="float32, float16, bfloat16 or auto, the model's own (default: auto)")
     add_batch(parser)
     parser.add_argument("--offload", action="store_true", default=None, help="keep activations in the CPU's memory")

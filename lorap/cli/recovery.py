@@ -23,7 +23,8 @@ OWN_HELD_OUT = 0.1  # of a user's own file, which may have fewer rows than the p
 def tune(arguments: Namespace) -> None:
     """``lorap tune``; under torchrun every process runs it, and the first one writes."""
     from lorap.provenance import artifact_id, new_artifact
-    from lorap.tune.train import data_origin, prepare_checkpoints, train
+    from lorap.tune.checkpoints import prepare_checkpoints
+    from lorap.tune.train import data_origin, train
 
     spec = parse_spec(TuneSpec, arguments.spec) if arguments.spec else _tune_spec(arguments)
     data = Path(arguments.data) if spec.source is None and arguments.data else None

@@ -9,6 +9,7 @@ from lorap.evaluate.perplexity import measure_perplexity
 from lorap.evaluate.zeroshot import measure_zeroshot
 from lorap.files import write_json
 from lorap.models.folder import load_tokenizer
+from lorap.names import COST, PERPLEXITY, ZEROSHOT
 from lorap.provenance import new_artifact
 from lorap.specs import SuiteSpec
 from lorap.tune.adapter import load_tuned
@@ -24,11 +25,11 @@ def run_suite(
     model = load_tuned(folder, adapter, device=device)
     tokenizer = load_tokenizer(folder)
     inputs = {"model": folder} | ({"adapter": adapter} if adapter else {})
-    with new_artifact(out / "cost.json", spec, inputs, str(device)) as partial:
+    with new_artifact(out / COST, spec, inputs, str(device)) as partial:
         write_json(partial, measure_cost(spec.cost, model))
-    with new_artifact(out / "perplexity.json", spec, inputs, str(device)) as partial:
+    with new_artifact(out / PERPLEXITY, spec, inputs, str(device)) as partial:
         protocols = spec.perplexity.items()
         write_json(partial, {name: measure_perplexity(p, model, tokenizer, None, quiet) for name, p in protocols})
-    with new_artifact(out / "zeroshot.json", spec, inputs, str(device)) as partial:
+    with new_artifact(out / ZEROSHOT, spec, inputs, str(device)) as partial:
         asked = spec.zeroshot
         write_json(partial, measure_zeroshot(asked, model, tokenizer, None, quiet) if asked else {"tasks": {}})

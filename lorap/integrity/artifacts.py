@@ -4,10 +4,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lorap import grid as plan
-from lorap import places
-from lorap.files import META, owner_of
-from lorap.grid import ADAPTER, Cell
+from lorap import names, places
+from lorap.files import owner_of
+from lorap.grid import (
+    ADAPTER,
+    Cell,
+    all_cells,
+    calibrate_spec,
+    calibrations,
+    compress_spec,
+    compressed_cells,
+    fetch_spec,
+    redecompose_spec,
+    redecomposed_cells,
+    report_spec,
+    spectra_spec,
+    suite_spec,
+    tune_spec,
+    tuned_cells,
+)
+from lorap.names import META
 from lorap.provenance import meta_beside
 from lorap.schema import Grid, Params
 from lorap.specs import Spec
@@ -45,7 +61,7 @@ def artifacts(params: Params, name: str, results: Path) -> Iterator[Artifact]:
         sources[name_in(folder, artifact.path)] = artifact.meta
         yield artifact
     report = folder / "report"
-    yield Artifact(report, report / META, folder, plan.report_spec(params, name), sources)
+    yield Artifact(report, report / META, folder, report_spec(params, name), sources)
 
 
 def name_in(folder: Path, path: Path) -> str:
@@ -58,29 +74,29 @@ def _sources(params: Params, grid: Grid, folder: Path) -> Iterator[Artifact]:
     """All that a report is made from."""
     for model in grid.models:
         manifest = folder / places.manifest(model)
-        yield Artifact(manifest, manifest, folder, plan.fetch_spec(params, model))
-    for model, name in plan.calibrations(grid):
+        yield Artifact(manifest, manifest, folder, fetch_spec(params, model))
+    for model, name in calibrations(grid):
         file = folder / places.calibration(model, name)
-        yield _file(file, plan.calibrate_spec(params, name), {"model": folder / places.manifest(model)})
-    for cell in plan.compressed_cells(grid):
-        spec = plan.compress_spec(params, str(cell.method), cell.sparsity)
+        yield _file(file, calibrate_spec(params, name), {"model": folder / places.manifest(model)})
+    for cell in compressed_cells(grid):
+        spec = compress_spec(params, str(cell.method), cell.sparsity)
         yield _folder(folder / places.compressed(cell), spec, _compressed_from(folder, cell))
-    for cell in plan.tuned_cells(grid):
+    for cell in tuned_cells(grid):
         base = {"model": _compressed(folder, cell)}
-        yield _folder(folder / places.tuned(cell), plan.tune_spec(params, str(cell.tuning)), base)
-    for cell in plan.redecomposed_cells(grid):
-        rank = plan.redecompose_spec(params, str(cell.kept_as))
+        yield _folder(folder / places.tuned(cell), tune_spec(params, str(cell.tuning)), base)
+    for cell in redecomposed_cells(grid):
+        rank = redecompose_spec(params, str(cell.kept_as))
         yield _folder(folder / places.redecomposed(cell), rank, _redecomposed_from(folder, cell))
-    for cell in plan.all_cells(grid):
-        suite = plan.suite_spec(params, grid, cell)
-        for measurement in places.MEASUREMENTS:
+    for cell in all_cells(grid):
+        suite = suite_spec(params, grid, cell)
+        for measurement in names.MEASUREMENTS:
             yield _file(folder / places.measured(cell) / measurement, suite, _measured_from(folder, cell))
     for model in grid.models:
         sources = {
             "model": folder / places.manifest(model),
             "calibration": _calibration(folder, model, grid.calibration),
         }
-        yield _file(folder / places.spectra(model), plan.spectra_spec(params), sources)
+        yield _file(folder / places.spectra(model), spectra_spec(params), sources)
 
 
 def strays(params: Params, name: str, results: Path) -> list[Path]:
@@ -88,14 +104,17 @@ def strays(params: Params, name: str, results: Path) -> list[Path]:
 
     These are artifacts, which are folders or files that have a meta beside them, and what a killed job left of one.
     """
+    folder = results / name
     known = {artifact.path for artifact in artifacts(params, name, results)}
-    found = []
-    for step in STEPS:
-        for meta in sorted((results / name / step).rglob(f"*{META}")):
+    known |= {folder / places.base(model) for model in params.grids[name].models}
+    found = [path for path in sorted((folder / STEPS[0]).glob("[!.]*")) if path not in known]  # these need no meta
+    for step in STEPS[1:]:
+        for meta in sorted((folder / step).rglob(f"*{META}")):
             path = meta.parent if meta.name == META else _described(meta)
-            if path not in known and not _is_hidden(path):
+            if path not in known and path != meta and not _is_hidden(path):
                 found.append(path)
-        for path in sorted((results / name / step).rglob(".*")):
+    for step in STEPS:
+        for path in sorted((folder / step).rglob(".*")):
             owner = owner_of(path)
             if owner is not None and _described(owner) not in known and not _is_hidden(path.parent):
                 found.append(path)

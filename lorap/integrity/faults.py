@@ -7,8 +7,12 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
-from lorap.files import META, read_json, sha256_file, write_json
+from pydantic import BaseModel, ValidationError
+
+from lorap.errors import LorapError
+from lorap.files import read_json, sha256_file, write_json
 from lorap.integrity.artifacts import Artifact
+from lorap.names import META
 from lorap.provenance import content_id
 
 
@@ -32,6 +36,22 @@ class Fault:
         return self.text
 
 
+class Accepted(BaseModel):
+    """Code that a user held for as good as that of the run."""
+
+    code: str
+
+
+class Meta(BaseModel):
+    """What of a meta.json is checked; ``sha256`` is that of a file, or those of a folder's files by name."""
+
+    spec: dict[str, Any]
+    inputs: dict[str, str]
+    id: str
+    sha256: dict[str, str] | str
+    accepted: list[Accepted] = []
+
+
 def faults(found: Iterable[Artifact], with_bytes: bool = False) -> Iterator[tuple[Artifact, Fault | None]]:
     """Every artifact with what is wrong with it: None where it and all that it is made of are what the settings say.
 
@@ -42,10 +62,12 @@ def faults(found: Iterable[Artifact], with_bytes: bool = False) -> Iterator[tupl
     ids: dict[Path, str] = {}  # of those that are there, each read once
     wrong: set[Path] = set()
     for artifact in found:
-        meta = read_json(artifact.meta) if artifact.meta.is_file() else None
-        fault = _fault(artifact, meta, ids, with_bytes)
-        if meta is not None:
-            ids[artifact.meta] = meta.get("id", "")
+        meta = _read(artifact.meta)
+        if isinstance(meta, Fault):
+            fault: Fault | None = meta
+        else:
+            ids[artifact.meta] = meta.id
+            fault = _fault(artifact, meta, ids, with_bytes)
         if fault is None and (stale := next((role for role, meta in artifact.inputs.items() if meta in wrong), None)):
             fault = Fault(f"its {stale} is to be made again", Kind.DERIVED)
         if fault:
@@ -53,25 +75,34 @@ def faults(found: Iterable[Artifact], with_bytes: bool = False) -> Iterator[tupl
         yield artifact, fault
 
 
-def _fault(artifact: Artifact, meta: Any, ids: dict[Path, str], with_bytes: bool) -> Fault | None:
-    if meta is None:
+def _read(file: Path) -> Meta | Fault:
+    """A meta, or what is wrong with it."""
+    if not file.is_file():
         return Fault("missing", Kind.MISSING)
-    if missing := [key for key in ("spec", "inputs", "id", "sha256") if key not in meta]:
-        return Fault(f"{artifact.meta.name} was edited, it has no {missing[0]}")
+    try:
+        return Meta.model_validate(read_json(file))
+    except LorapError as error:
+        return Fault(f"damaged, {error}")
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"
+        return Fault(f"{file.name} was edited, {where}: {error.errors()[0]['msg']}")
+
+
+def _fault(artifact: Artifact, meta: Meta, ids: dict[Path, str], with_bytes: bool) -> Fault | None:
     wanted = json.loads(artifact.spec.canonical())
-    if changed := sorted(key for key in {*wanted, *meta["spec"]} if wanted.get(key) != meta["spec"].get(key)):
+    if changed := sorted(key for key in {*wanted, *meta.spec} if wanted.get(key) != meta.spec.get(key)):
         if changed != ["code"]:
             return Fault(f"made from other settings ({', '.join(changed)})")
-        if wanted["code"] not in [accepted["code"] for accepted in meta.get("accepted", [])]:
+        if wanted["code"] not in [accepted.code for accepted in meta.accepted]:
             return Fault("made by other code", Kind.OTHER_CODE)
     for role, source in artifact.inputs.items():
-        if source not in ids:
+        if not source.is_file():
             return Fault(f"its {role} is missing", Kind.MISSING)
-        if ids.get(source) != meta["inputs"].get(role):
+        if source in ids and ids[source] != meta.inputs.get(role):
             return Fault(f"made from another {role} than {source.parent if source.name == META else source} is now")
-    if meta["id"] != content_id(meta["spec"], meta["inputs"], meta["sha256"]):
+    if meta.id != content_id(meta.spec, meta.inputs, meta.sha256):
         return Fault(f"{artifact.meta.name} was edited, its id does not fit what it says")
-    return None if artifact.path == artifact.meta else _damage(artifact, meta["sha256"], with_bytes)
+    return None if artifact.path == artifact.meta else _damage(artifact, meta.sha256, with_bytes)
 
 
 def _damage(artifact: Artifact, hashes: dict[str, str] | str, with_bytes: bool) -> Fault | None:

@@ -49,9 +49,14 @@ def read_shape(file: Path) -> Shape:
 
     Raises:
         FileNotFoundError: It is not there yet.
-        LorapError: It lacks a size.
+        LorapError: It is no configuration of a model, lacks a size, or names a dtype that lorap does not write.
     """
     raw = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(raw, dict):
+        raise LorapError(f"{file}: expected the configuration of a model")
+    dtype = raw.get("dtype") or raw.get("torch_dtype") or "float32"
+    if dtype not in BYTES:
+        raise LorapError(f"{file}: dtype is {dtype!r}, expected one of {', '.join(BYTES)}")
     try:
         hidden, heads = raw["hidden_size"], raw["num_attention_heads"]
         head = raw.get("head_dim") or hidden // heads
@@ -63,7 +68,7 @@ def read_shape(file: Path) -> Shape:
             raw["vocab_size"],
             2 * hidden * head * pairs,
             bool(raw.get("tie_word_embeddings")),
-            raw.get("dtype") or raw.get("torch_dtype") or "float32",
+            dtype,
         )
     except KeyError as error:
         raise LorapError(f"{file}: {error.args[0]}: missing, so the memory of a job is unknown") from error

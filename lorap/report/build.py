@@ -6,7 +6,8 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
-from lorap.files import META, new_file, private_folder, sha256_file, write_json
+from lorap.files import new_file, private_folder, sha256_file, write_json
+from lorap.names import META
 from lorap.provenance import make_meta
 from lorap.report import catalogue
 from lorap.report.figures import FIGURES

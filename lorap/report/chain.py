@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorap import places
-from lorap.files import META
+from lorap import names, places
 from lorap.grid import (
     Cell,
     all_cells,
@@ -15,6 +14,7 @@ from lorap.grid import (
     tuned_cells,
     wants_zeroshot,
 )
+from lorap.names import META
 from lorap.report import catalogue
 from lorap.report.results import read_optional
 from lorap.specs import ReportSpec
@@ -71,16 +71,16 @@ def lacks(spec: ReportSpec, folder: Path, cell: Cell) -> list[str]:
 
 
 def _lacks(spec: ReportSpec, place: Path) -> Iterator[str]:
-    perplexities = read_optional(place / places.PERPLEXITY) or {}
+    perplexities = read_optional(place / names.PERPLEXITY) or {}
     yield from (f"perplexity {name}" for name in spec.perplexity if name not in perplexities)
-    if not (place / places.COST).is_file():
+    if not (place / names.COST).is_file():
         yield "cost"
 
 
 def _lacks_tasks(spec: ReportSpec, place: Path, cell: Cell) -> bool:
     if spec.zeroshot is None or not wants_zeroshot(spec.grid, cell):
         return False
-    tasks = (read_optional(place / places.ZEROSHOT) or {"tasks": {}})["tasks"]
+    tasks = (read_optional(place / names.ZEROSHOT) or {"tasks": {}})["tasks"]
     return not set(spec.zeroshot.tasks) <= set(tasks)
 
 

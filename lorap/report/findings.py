@@ -14,7 +14,9 @@ from lorap.report.table import CELL, Table
 from lorap.specs import ReportSpec
 
 RELATIVE = 0.05  # of a perplexity: a few times the spread over calibration seeds
-POINTS = 2.0  # of an accuracy in percent: about two standard errors of the smallest of the seven tasks
+POINTS = (
+    2.0  # of an accuracy in percent: about one standard error of the smallest of the seven tasks, all of its documents
+)
 TOLERANCE = f"more than {RELATIVE:.0%} of a perplexity or {POINTS:g} points of an accuracy"
 
 

@@ -25,8 +25,9 @@ from lorap.specs import ReportSpec
 KEYS = ["sparsity", "tuned", "model", "method"]
 DIFFERENCE = "{} difference"
 TUNED_AS_PUBLISHED = {  # method.md, 9
-    "corpus": "alpaca", "form": "dense", "rows": None, "cutoff": 256, "rank": 8, "alpha": 16, "dropout": 0.05,
-    "learning_rate": 1e-4, "warmup_steps": 100, "epochs": 2, "max_steps": None, "batch": 64,
+    "corpus": "alpaca", "form": "dense", "rows": None, "held_out": 2000, "split_seed": 42, "cutoff": 256,
+    "rank": 8, "alpha": 16, "dropout": 0.05, "learning_rate": 1e-4, "warmup_steps": 100,
+    "epochs": 2, "max_steps": None, "batch": 64,
 }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def measures(spec: ReportSpec, columns: dict[str, str], differences: list[str]) 
 
 def in_blocks(spec: ReportSpec, rows: pd.DataFrame) -> pd.DataFrame:
     """One block a sparsity; in it without tuning first, each model's own rows before the published ones."""
-    models = {name: place for place, name in enumerate(spec.grid.models)}
+    models = {name.lower(): place for place, name in enumerate(spec.grid.models)}
     order = pd.DataFrame({
         "sparsity": rows.sparsity,
         "tuned": rows.tuned != "no",

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lorap import places
-from lorap.files import META, TIMING
+from lorap import names, places
 from lorap.grid import Cell, all_cells, compressed_cells, redecomposed_cells, tuned_cells
+from lorap.names import META, TIMING
 from lorap.report.costs import COST, TUNING
 from lorap.report.results import read_optional
 from lorap.specs import ReportSpec
 
-FILES = {"perplexity": places.PERPLEXITY, "zero-shot": places.ZEROSHOT, COST: places.COST}  # by a measure's first word
+FILES = {"perplexity": names.PERPLEXITY, "zero-shot": names.ZEROSHOT, COST: names.COST}  # by a measure's first word
 WALL = "wall_seconds"
 Fact = tuple[str, str]
 
@@ -35,7 +35,7 @@ def parted(provenance: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     lasting: dict[str, Any] = {}
     measured: dict[str, Any] = {}
     for path, meta in provenance.items():
-        varies = {WALL, "id", "sha256"} if path.endswith(places.COST) else {WALL}
+        varies = {WALL, "id", "sha256"} if path.endswith(names.COST) else {WALL}
         lasting[path] = {name: value for name, value in meta.items() if name not in varies}
         measured[path] = {name: value for name, value in meta.items() if name in varies}
         hashes = meta.get("sha256")
@@ -91,7 +91,7 @@ def _files(spec: ReportSpec) -> Iterator[str]:
     yield from (places.calibration(model, name) for model in grid.models for name in spec.calibrate)
     yield from (places.spectra(model) for model in grid.models)
     for cell in all_cells(grid):
-        yield from (f"{places.measured(cell)}/{file}" for file in places.MEASUREMENTS)
+        yield from (f"{places.measured(cell)}/{file}" for file in names.MEASUREMENTS)
 
 
 def _protocol(content: Any) -> Any:

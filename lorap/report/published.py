@@ -40,7 +40,7 @@ def published_main(models: Sequence[str]) -> pd.DataFrame:
     """
     rows = read_published()
     rows = rows[rows.unit.isin(["perplexity", "accuracy"])]
-    rows = rows[rows.model.str.lower().isin([PAPER_MODEL.lower(), *models])]
+    rows = rows[rows.model.str.lower().isin([PAPER_MODEL.lower(), *map(str.lower, models)])]
     rows = rows.assign(
         method=rows.method.replace(SAME),
         tuned=rows.tuned.where(rows.tuned.isin(["no", "yes"]), "yes: " + rows.tuned),

@@ -1,12 +1,12 @@
 """What a grid's result files say, as one row a cell; a missing file leaves its cells empty."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lorap import places
+from lorap import names, places
+from lorap.files import read_json
 from lorap.grid import Cell, all_cells, compressed_cells, tuned_cells
 from lorap.report.scores import score_columns, task_scores
 from lorap.specs import ReportSpec
@@ -35,12 +35,12 @@ def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:
     if cell.method:
         row |= spec.methods[cell.method].model_dump()
     place = folder / places.measured(cell)
-    perplexities = read_optional(place / places.PERPLEXITY) or {}
+    perplexities = read_optional(place / names.PERPLEXITY) or {}
     row |= {name: result["perplexity"] for name, result in perplexities.items() if name in spec.perplexity}
     if spec.zeroshot:
-        tasks = (read_optional(place / places.ZEROSHOT) or {"tasks": {}})["tasks"]
+        tasks = (read_optional(place / names.ZEROSHOT) or {"tasks": {}})["tasks"]
         row |= task_scores({name: tasks[name] for name in spec.zeroshot.tasks if name in tasks})
-    return row | _costs(read_optional(place / places.COST) or {})
+    return row | _costs(read_optional(place / names.COST) or {})
 
 
 def _costs(cost: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
     for cell in compressed_cells(spec.grid):
         if cell.calibration != spec.grid.calibration:
             continue
-        layers = read_optional(folder / places.compressed(cell) / "layers.json") or []
+        layers = read_optional(folder / places.compressed(cell) / names.LAYERS) or []
         for index, layer in enumerate(layers):
             for projection, error in layer["errors"].items():
                 rows.append((cell.model, cell.method, cell.sparsity, index, projection, error))
@@ -77,11 +77,11 @@ def read_tunings(spec: ReportSpec, folder: Path) -> dict[Cell, dict[str, Any]]:
     found = {}
     for cell in tuned_cells(spec.grid):
         place = folder / places.tuned(cell)
-        if history := read_optional(place / "history.json"):
-            found[cell] = history | (read_optional(place / "timing.json") or {})
+        if history := read_optional(place / names.HISTORY):
+            found[cell] = history | (read_optional(place / names.TIMING) or {})
     return found
 
 
 def read_optional(path: Path) -> Any:
     """JSON of a file, None where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(path) if path.is_file() else None

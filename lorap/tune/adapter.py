@@ -13,10 +13,10 @@ from lorap.files import read_json
 from lorap.models.adapter import PROJECTIONS, decoder_layers, projection
 from lorap.models.folder import load_model
 from lorap.models.weights import WeightsReader
+from lorap.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from lorap.provenance import artifact_id, meta_path, read_meta
 from lorap.schema import Form
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model.model.layers.{}.{}.{}.lora_{}.weight"
 # What an adapter may not ask for, and the value that leaves it out: each would change what is joined to the factors.
 PLAIN: dict[str, Any] = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False,
@@ -40,11 +40,13 @@ def read_adapter(folder: Path, model: PreTrainedModel) -> Adapter:
     Raises:
         LorapError: No such adapter, not plain LoRA, unknown target modules, or shapes of another model.
     """
-    raw = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else None
-    if not isinstance(raw, dict) or not (folder / WEIGHTS).is_file():
-        raise LorapError(f"{folder}: no adapter there, expected {CONFIG} and {WEIGHTS}; see 'lorap tune'")
-    rank, scaling = _plain_lora(folder / CONFIG, raw)
-    weights = WeightsReader(folder, WEIGHTS)
+    raw = read_json(folder / ADAPTER_CONFIG) if (folder / ADAPTER_CONFIG).is_file() else None
+    if not isinstance(raw, dict) or not (folder / ADAPTER_WEIGHTS).is_file():
+        raise LorapError(
+            f"{folder}: no adapter there, expected {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}; see 'lorap tune'"
+        )
+    rank, scaling = _plain_lora(folder / ADAPTER_CONFIG, raw)
+    weights = WeightsReader(folder, ADAPTER_WEIGHTS)
     pairs: dict[tuple[int, str], list[str]] = {}
     expected: dict[str, Tensor] = {}
     for index, layer in enumerate(decoder_layers(model)):

@@ -16,8 +16,9 @@ from lorap.files import read_json, write_json
 from lorap.models.adapter import PROJECTIONS
 from lorap.models.folder import UNUSABLE, first_line
 from lorap.models.modeling_lorap import LowRankLinear
+from lorap.names import ADAPTER_CONFIG
 from lorap.schema import Tune
-from lorap.tune.adapter import CONFIG, read_adapter
+from lorap.tune.adapter import read_adapter
 
 
 def attach(model: PreTrainedModel, tune: Tune) -> PeftModel:
@@ -39,9 +40,9 @@ def save_adapter(tuned: PeftModel, base: Path, out: Path) -> None:
     tuned.peft_config["default"].base_model_name_or_path = str(base)
     tuned.save_pretrained(str(out), save_embedding_layers=False)
     (out / "README.md").unlink(missing_ok=True)  # an empty model card
-    raw = read_json(out / CONFIG)
+    raw = read_json(out / ADAPTER_CONFIG)
     raw["target_modules"] = sorted(raw["target_modules"])
-    write_json(out / CONFIG, raw)
+    write_json(out / ADAPTER_CONFIG, raw)
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:

@@ -1,8 +1,5 @@
 """LoRA tuning with the Trainer of transformers: seeded, resumable, on one device or several (``lorap tune``)."""
 
-import json
-import math
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +17,16 @@ from transformers.utils import logging
 from lorap.data.corpora import corpus_file
 from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
-from lorap.files import TIMING, read_json, write_json
+from lorap.files import write_json
 from lorap.models.folder import DTYPES, load_model, load_tokenizer
+from lorap.names import HISTORY, TIMING
 from lorap.specs import TuneSpec
+from lorap.tune.checkpoints import Seal, last_checkpoint
 from lorap.tune.lora import attach, save_adapter
 from lorap.tune.watch import Watch, history_of
 
 if TYPE_CHECKING:
     import datasets
-
-HISTORY = "history.json"
-SETTINGS = "spec.json"  # of the checkpoints of a run that has not ended
-STATE = "trainer_state.json"  # what the Trainer writes last into a checkpoint
 
 
 def train(
@@ -64,7 +59,7 @@ def train(
         train_dataset=rows,
         eval_dataset=held_out,
         data_collator=_collator(tokenizer),
-        callbacks=[watch],
+        callbacks=[watch, Seal()],
     )
     trainer.remove_callback(PrinterCallback)  # prints every loss, on standard output
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
@@ -107,7 +102,7 @@ def training_arguments(
         eval_steps=tune.evaluate_every,
         eval_on_start=True,
         save_steps=tune.evaluate_every,
-        save_total_limit=1,
+        save_total_limit=2,  # the last one is not sealed yet when older ones are removed
         activation_checkpointing=tune.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},
         seed=spec.seed,
@@ -122,37 +117,6 @@ def training_arguments(
     arguments.gradient_accumulation_steps = tune.batch // together
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are torchrun's business, not DataParallel's
     return arguments
-
-
-def prepare_checkpoints(checkpoints: Path, spec: TuneSpec, inputs: dict[str, str]) -> bool:
-    """Makes the folder for checkpoints, without what another run left there; returns whether there was such a thing.
-
-    Args:
-        checkpoints: The private folder.
-        spec: The settings of this run.
-        inputs: Ids of the model and the data.
-    """
-    made_from = {"spec": json.loads(spec.canonical()), "inputs": inputs}
-    file = checkpoints / SETTINGS
-    stale = checkpoints.exists() and (not file.is_file() or read_json(file) != made_from)
-    if stale:
-        shutil.rmtree(checkpoints)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    write_json(file, made_from)
-    return stale
-
-
-def last_checkpoint(checkpoints: Path) -> str | None:
-    """The newest checkpoint that was written to its end."""
-    whole = [folder for folder in checkpoints.glob("checkpoint-*") if _is_whole(folder)]
-    return str(max(whole, key=lambda folder: int(folder.name.split("-")[1]))) if whole else None
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        return math.isfinite(json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["global_step"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return False
 
 
 def _collator(tokenizer: PreTrainedTokenizerBase) -> DataCollatorForSeq2Seq:
