@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lorap.errors import LorapError
 from lorap.files import new_file, new_folder, read_json, sha256_file, write_json
 from lorap.names import META, TIMING
 from lorap.specs import Spec
@@ -125,16 +124,13 @@ def content_id(spec: Mapping[str, Any], inputs: Mapping[str, str], files: Mappin
 def artifact_id(path: Path) -> str:
     """What identifies an input: the id in its meta, or the hash of its bytes where lorap did not make it.
 
-    Raises:
-        LorapError: There is no such file or folder.
+    Of what is not there it is the hash of nothing; that it is missing tells who reads it, in better words.
     """
     if meta_path(path).is_file() and "id" in (meta := read_meta(path)):
         return str(meta["id"])
     if path.is_file():
         return sha256_file(path)
-    if not path.is_dir():
-        raise LorapError(f"{path}: no such file or folder")
-    files = sorted(file for file in path.iterdir() if file.suffix in MODEL_SUFFIXES and file.is_file())
+    files = sorted(file for file in path.glob("*") if file.suffix in MODEL_SUFFIXES and file.is_file())
     return _digest(*(f"{file.name} {sha256_file(file)}" for file in files))
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lorap.files import sha256_file, write_json
 from lorap.models import modeling_lorap
 from lorap.specs import TuneSpec
+from lorap.tune.checkpoints import HASHES, last_checkpoint
 from lorap.tune.train import train
 from tests.adapters import TUNE, random_adapter
 from tests.command import call, fault, succeed
@@ -164,6 +166,12 @@ def test_what_lies_beside_a_gguf_file_is_not_read(own_model: Path, work: Path) -
     assert json.loads((work / "out" / "tokenizer_config.json").read_text())["model_max_length"] != 7
 
 
+def seal(checkpoint: Path) -> None:
+    """What who plants a file can do as well."""
+    files = [file for file in checkpoint.iterdir() if file.name != HASHES]
+    write_json(checkpoint / HASHES, {file.name: sha256_file(file) for file in files})
+
+
 def test_a_planted_checkpoint_of_a_tuning_run_is_not_unpickled(work: Path) -> None:
     def tune(steps: int, checkpoints: Path) -> None:
         spec = TuneSpec(tune=TUNE.model_copy(update={"max_steps": steps}), source=None, seed=7)
@@ -176,6 +184,8 @@ def test_a_planted_checkpoint_of_a_tuning_run_is_not_unpickled(work: Path) -> No
         if name == "adapter_model.bin":
             (place / "checkpoint-2/adapter_model.safetensors").unlink()
         torch.save(Bomb(work), place / "checkpoint-2" / name)
+        assert last_checkpoint(place) is None, "it is not what the run has sealed"
+        seal(place / "checkpoint-2")
         with nullcontext() if name == "training_args.bin" else pytest.raises(pickle.UnpicklingError):
             tune(4, place)
         assert not was_run(work), name
