@@ -97,6 +97,20 @@ def test_the_same_results_differ_in_nothing(checkout: Path) -> None:
     assert succeed("compare", "--with", "results", "--tolerance", 0).endswith("within 0 % of results\n")
 
 
+def test_other_versions_are_told_where_numbers_differ_and_only_there(checkout: Path) -> None:
+    meta = {"versions": {"python": "3.11.7", "torch": "2.13.0"}, "device": "A"}
+    write_json(checkout / catalogue.PROVENANCE, {"compress": meta, "tune": meta | {"device": "B"}, "other": {}})
+    git("add", "results")
+    git(*AUTHOR, "commit", "--quiet", "--message", "provenance")
+    versions = {"python": "3.12.1", "torch": "2.13.0"}
+    write_json(checkout / catalogue.PROVENANCE, {"compress": meta | {"versions": versions, "device": "B"}})
+    assert told(call("compare"))[0] == []
+    put("main.csv", "wikitext2", "999")(checkout)
+    assert told(call("compare"))[0][-1] == "made with python 3.12.1 (was 3.11.7), device B (was A and B)"
+    (checkout / catalogue.PROVENANCE).write_text("[]")
+    assert fault(call("compare")) == "results/small: provenance.json is not what lorap writes; make the report again"
+
+
 def test_measured_times_may_differ(checkout: Path) -> None:
     put("timing.csv", "memory MiB", "77")(checkout)
     (checkout / "tuning_cost.csv").unlink()

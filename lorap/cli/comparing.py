@@ -25,6 +25,8 @@ def compare_results(arguments: Namespace) -> None:
         for grid, comparison in found.items():
             for difference in comparison.differences:
                 print(f"{grid}: {difference}")
+            if comparison.beyond and comparison.made_otherwise:
+                print(f"{grid}: made with {', '.join(comparison.made_otherwise)}")
             print(f"{grid}: {comparison.summary(arguments.tolerance, arguments.reference)}")
     beyond = {grid: len(comparison.beyond) for grid, comparison in found.items()}
     if faults := [

@@ -52,11 +52,15 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """How many measured numbers there are in rows of both runs, how many of them agree, and all that differs."""
+    """How many measured numbers there are in rows of both runs, how many of them agree, and all that differs.
+
+    ``made_otherwise`` tells versions and processors that are not the same, which is why numbers may differ.
+    """
 
     numbers: int = 0
     within: int = 0
     differences: list[Difference] = field(default_factory=list)
+    made_otherwise: list[str] = field(default_factory=list)
 
     @property
     def beyond(self) -> list[Difference]:
@@ -81,7 +85,7 @@ def compare(was: Tables, now: Tables, tolerance: float) -> Comparison:
     Raises:
         LorapError: A file is not a table of this version's report.
     """
-    found = Comparison()
+    found = Comparison(made_otherwise=_made_otherwise(was.made_with, now.made_with))
     for name in sorted({*was.texts, *now.texts}):
         if name not in was.texts or name not in now.texts:
             found.differences.append(_only(name, "", "table", name in now.texts))
@@ -109,6 +113,10 @@ def _compare_row(found: Comparison, table: str, name: str, old: Row, new: Row, t
             found.within += within
         if was != now:
             found.differences.append(Difference(table, name, column, was, now, relative, within))
+
+
+def _made_otherwise(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return [f"{name} {now[name]} (was {was[name]})" for name in was if name in now and was[name] != now[name]]
 
 
 def _only(table: str, row: str, what: str, is_new: bool) -> Difference:

@@ -1,8 +1,9 @@
 """The tables of a grid's results as texts: those of a folder, or those of a git revision."""
 
+import json
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from lorap.errors import LorapError
@@ -14,10 +15,11 @@ REPORT = "report"
 
 @dataclass(frozen=True)
 class Tables:
-    """Where the tables of a run are, and their texts by file name."""
+    """Where the tables of a run are, their texts by file name, and the versions and processors that made them."""
 
     place: str
     texts: Mapping[str, str]
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_folder(results: Path, grid: str) -> Tables:
@@ -31,14 +33,12 @@ def read_folder(results: Path, grid: str) -> Tables:
         LorapError: There are none.
     """
     folder = results / grid
-    files = [file.relative_to(folder) for place in (folder, folder / REPORT) for file in place.glob("*")]
-    texts = _texts(
-        (PurePosixPath(file) for file in files),
-        lambda file: (folder / file).read_text(encoding="utf-8", errors="replace"),
-    )
-    if not texts:
+    found = [file.relative_to(folder) for place in (folder, folder / REPORT) for file in place.glob("*")]
+    files = [PurePosixPath(file) for file in found]
+    tables = _tables(str(folder), files, lambda file: (folder / file).read_text(encoding="utf-8", errors="replace"))
+    if not tables.texts:
         raise LorapError(f"{folder}: no tables there; make them with 'snakemake' or 'lorap report --grid {grid}'")
-    return Tables(str(folder), texts)
+    return tables
 
 
 def read_revision(revision: str, grid: str) -> Tables:
@@ -55,19 +55,34 @@ def read_revision(revision: str, grid: str) -> Tables:
     tree, folder = commit.strip(), PurePosixPath(RESULTS, grid)
     listed = _git("ls-tree", "-z", "--full-tree", "--name-only", tree, f"{folder}/", f"{folder}/{REPORT}/") or ""
     files = [PurePosixPath(name).relative_to(folder) for name in listed.split("\0") if name]
-    texts = _texts(files, lambda file: _git("show", f"{tree}:{folder / file}") or "")
-    if not texts:
+    tables = _tables(f"{revision}:{folder}", files, lambda file: _git("show", f"{tree}:{folder / file}") or "")
+    if not tables.texts:
         raise LorapError(f"--with {revision}: it has no tables in {folder}")
-    return Tables(f"{revision}:{folder}", texts)
+    return tables
 
 
-def _texts(files: Iterable[PurePosixPath], read: Callable[[PurePosixPath], str]) -> dict[str, str]:
+def _tables(place: str, files: Sequence[PurePosixPath], read: Callable[[PurePosixPath], str]) -> Tables:
     """Those of the files that are tables which a second run repeats, read."""
     wanted = {PurePosixPath(catalogue.METRICS), PurePosixPath(catalogue.SWEEP)}
     wanted |= {
         PurePosixPath(REPORT, f"{name}.csv") for name in catalogue.TABLES if name not in catalogue.MEASURED_TABLES
     }
-    return {file.name: read(file) for file in files if file in wanted}
+    texts = {file.name: read(file) for file in files if file in wanted}
+    provenance = PurePosixPath(REPORT, catalogue.PROVENANCE)
+    return Tables(place, texts, _made_with(place, read(provenance)) if provenance in files else {})
+
+
+def _made_with(place: str, provenance: str) -> dict[str, str]:
+    """Versions and processors in the metas of a run, where it has several of a kind all of them."""
+    found: dict[str, dict[str, None]] = {}
+    try:
+        for meta in json.loads(provenance).values():
+            used = meta.get("versions", {}) | {name: meta[name] for name in ("device",) if name in meta}
+            for name, value in used.items():
+                found.setdefault(name, {})[str(value)] = None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise LorapError(f"{place}: {catalogue.PROVENANCE} is not what lorap writes; make the report again") from error
+    return {name: " and ".join(values) for name, values in found.items()}
 
 
 def _git(*arguments: str) -> str | None:
