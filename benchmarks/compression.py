@@ -31,12 +31,12 @@ from benchmarks.work import (
     plain_procedure,
     recipe_of,
 )
-from lorap.compress import compress_layer
+from lorap.compress.loop import LayerLoop
+from lorap.compress.planning import plan_model
+from lorap.compress.run import compress_layer
 from lorap.core.factorise import factorise
 from lorap.files import write_json
-from lorap.layers import LayerLoop
-from lorap.models.folder import read_config
-from lorap.plan import plan_model
+from lorap.model.folder import read_config
 
 SQUARE, RANK = 2048, 512  # of the weight that is factored alone
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from lorap.artifacts.names import TIMING
 from lorap.files import write_json
-from lorap.names import TIMING
 
 FORMS = ("dense", "factored")
 MEASURES = ("seconds_per_step", "peak_memory_bytes")

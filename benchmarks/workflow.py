@@ -20,13 +20,13 @@ from typing import Any
 
 import yaml
 
-from lorap.config import load_params
+from lorap.artifacts.grid import all_cells
+from lorap.artifacts.meta import make_meta
+from lorap.artifacts.names import ADAPTER_FILES, META, MODEL_FILES
 from lorap.files import sha256_file, sha256_text, write_json
-from lorap.grid import all_cells
-from lorap.integrity.artifacts import Artifact, artifacts
-from lorap.names import ADAPTER_FILES, META, MODEL_FILES
-from lorap.provenance import make_meta
 from lorap.report import catalogue
+from lorap.settings.config import load_params
+from lorap.workflow.expected import Artifact, artifacts
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "rules", "profiles", "lorap")

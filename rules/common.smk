@@ -1,4 +1,4 @@
-# Settings, paths and resources that the rules share. The specs come from lorap.grid, the only place that makes them.
+# Settings, paths and resources that the rules share. The specs come from lorap.artifacts.grid, the only place that makes them.
 import os
 import re
 import shlex
@@ -8,10 +8,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from lorap import names, places
-from lorap.config import load_params, lookup
+from lorap.artifacts import names, places
+from lorap.settings.config import load_params, lookup
 from lorap.errors import LorapError
-from lorap.grid import (
+from lorap.artifacts.grid import (
     Cell,
     all_cells,
     calibrate_spec,
@@ -27,8 +27,8 @@ from lorap.grid import (
     tune_spec,
     tuned_cells,
 )
-from lorap.names import META
-from lorap.integrity.one_run import free_dead_lock, hold
+from lorap.artifacts.names import META
+from lorap.workflow.one_run import free_dead_lock, hold
 from lorap.report import catalogue
 
 # Jobs stop at their first error, as Snakemake has it, and find this environment's `lorap`, activated or not.

@@ -7,7 +7,7 @@ from snakemake.common.tbdstring import TBDString
 
 from lorap.machine import needs
 from lorap.machine.gpu import devices
-from lorap.machine.shape import read_shape
+from lorap.model.sizes import read_sizes
 
 
 def cores_of_a_job():
@@ -67,7 +67,7 @@ def _known(number):
 @cache
 def shape_in(folder):
     """The sizes of the model in a folder."""
-    return read_shape(Path(folder) / "config.json")
+    return read_sizes(Path(folder) / "config.json")
 
 
 def base_of(wildcards):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from lorap.models.folder import load_model
-from lorap.schema import Tune
+from lorap.model.folder import load_model
+from lorap.settings.schema import Tune
 from lorap.tune.lora import attach, save_adapter
 
 TUNE = Tune(

@@ -8,11 +8,11 @@ import pyarrow.parquet
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from lorap.artifacts.specs import ZeroshotSpec
 from lorap.evaluate.choice import choice_documents
 from lorap.evaluate.zeroshot import measure_zeroshot
-from lorap.models.folder import load_model, load_tokenizer
-from lorap.schema import Zeroshot
-from lorap.specs import ZeroshotSpec
+from lorap.model.folder import load_model, load_tokenizer
+from lorap.settings.schema import Zeroshot
 
 LOCAL = "data/zeroshot"  # below the folder of real data
 Question = tuple[list[str], list[str], list[int], int]  # contexts, continuations, letters to divide by, right one

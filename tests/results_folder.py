@@ -5,10 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lorap.config import load_params, parse_params
-from lorap.grid import Cell, all_cells, calibrations, compressed_cells, recovered_cells, report_spec, tuned_cells
+from lorap.artifacts.grid import (
+    Cell,
+    all_cells,
+    calibrations,
+    compressed_cells,
+    recovered_cells,
+    report_spec,
+    tuned_cells,
+)
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.scores import SEVEN
-from lorap.specs import ReportSpec
+from lorap.settings.config import load_params, parse_params
 
 MODEL = "llama-7b"
 CALIBRATION = "bookcorpus-128x128"

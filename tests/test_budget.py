@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, PreTrainedConfig, Qwen2Config
 
+from lorap.compress.planning import plan_model
 from lorap.core.budget import attention_ranks, break_even_rank, ffn_ranks, rank_for, removed_positions
 from lorap.methods import make_recipe
-from lorap.plan import plan_model
 from tests.published import FFN, QK, VO, Shape, removed, square_ranks
 
 LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}

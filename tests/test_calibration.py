@@ -9,13 +9,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from lorap.data.calibrate import calibrate
+from lorap.artifacts.specs import CalibrateSpec
 from lorap.data.calibration import read_calibration, rows_hash, tokenizer_hash, write_calibration
 from lorap.data.corpora import load_rows, pydoc_rows
+from lorap.data.draw import calibrate
 from lorap.data.windows import draw_windows
 from lorap.errors import LorapError
-from lorap.sources import FilesCorpus, PydocCorpus, TextSource
-from lorap.specs import CalibrateSpec
+from lorap.settings.sources import FilesCorpus, PydocCorpus, TextSource
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lorap.grid import all_cells
+from lorap.artifacts.grid import all_cells
 from lorap.report.chain import NEEDS, chain
 from tests.results_folder import fill, small_spec
 

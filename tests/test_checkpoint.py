@@ -8,13 +8,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from lorap.compress import compress_layer
+from lorap.compress.dense import export_dense
+from lorap.compress.loop import LayerLoop
+from lorap.compress.planning import plan_model
+from lorap.compress.run import compress_layer
 from lorap.errors import LorapError
-from lorap.export import export_dense
-from lorap.layers import LayerLoop
 from lorap.methods import make_recipe
-from lorap.models.folder import load_model, load_tokenizer, read_config
-from lorap.plan import plan_model
+from lorap.model.folder import load_model, load_tokenizer, read_config
 from tests.compare import BOUND, CPU, compressed, total_variation
 from tests.conftest import FAMILIES, save_random_model
 

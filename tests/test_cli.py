@@ -61,7 +61,7 @@ def test_help_imports_nothing_that_takes_seconds(tmp_path: Path) -> None:
     assert done.returncode == 0
     loaded = {name.strip("'[]\n ") for name in done.stderr.decode().split(",")}
     assert "lorap.cli.main" in loaded
-    assert not loaded & {"torch", "transformers", "pydantic", "yaml", "numpy", "datasets", "lorap.schema"}
+    assert not loaded & {"torch", "transformers", "pydantic", "yaml", "numpy", "datasets", "lorap.settings.schema"}
 
 
 def test_a_plan_is_json_alone_and_of_the_size_that_compression_makes(tiny_folder: Path, chain: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lorap import specs
-from lorap.codehash import closure, module_file
-from lorap.specs import Spec
+from lorap.artifacts import specs
+from lorap.artifacts.codehash import closure, module_file
+from lorap.artifacts.specs import Spec
 from tests.test_structure import PACKAGE
 
 STEPS = sorted({kind.module for kind in vars(specs).values() if hasattr(kind, "sealed") and kind is not Spec})
@@ -28,7 +28,7 @@ def package(tmp_path: Path) -> Path:
 
 def hashes(package: Path) -> dict[str, str]:
     """The hash of every step's code, in a process that knows only the copy."""
-    code = f"from lorap.codehash import code_hash\nfor step in {STEPS}: print(step, code_hash(step))"
+    code = f"from lorap.artifacts.codehash import code_hash\nfor step in {STEPS}: print(step, code_hash(step))"
     path = {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | path, cwd=package.parent, capture_output=True, check=True
@@ -62,8 +62,8 @@ def test_words_and_spaces_leave_every_artifact_fresh(package: Path, edit: Edit) 
 
 def test_code_that_a_step_reaches_through_others_makes_it_stale_and_no_other_step(package: Path) -> None:
     stale = changed(package, "core/budget.py", lambda text: text.replace("int(", "round("))
-    assert {"lorap.compress", "lorap.export"} <= stale
-    assert not stale & {"lorap.data.calibrate", "lorap.report.build"}
+    assert {"lorap.compress.run", "lorap.compress.dense"} <= stale
+    assert not stale & {"lorap.data.draw", "lorap.report.build"}
 
 
 def test_a_figure_does_not_recompress_a_model(package: Path) -> None:
@@ -81,8 +81,8 @@ def test_the_command_line_is_no_part_of_any_step(package: Path) -> None:
 
 
 def test_a_string_that_is_no_docstring_counts(package: Path) -> None:
-    stale = changed(package, "compress.py", lambda text: text.replace('unit="layer"', 'unit="block"'))
-    assert "lorap.compress" in stale
+    stale = changed(package, "compress/run.py", lambda text: text.replace('unit="layer"', 'unit="block"'))
+    assert "lorap.compress.run" in stale
 
 
 def test_a_new_import_brings_in_what_it_names_even_inside_a_function(package: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_new_import_brings_in_what_it_names_even_inside_a_function(package: Pa
     use = "\n\ndef _use() -> int:\n    from lorap import extra\n\n    return extra.VALUE\n"
     (package / "data" / "windows.py").write_text((package / "data" / "windows.py").read_text() + use)
     stale = changed(package, "extra.py", lambda text: text.replace("1", "2"))
-    assert "lorap.data.calibrate" in stale
-    assert "lorap.compress" not in stale
+    assert "lorap.data.draw" in stale
+    assert "lorap.compress.run" not in stale
 
 
 @pytest.mark.parametrize("step", STEPS)

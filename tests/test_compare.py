@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 
 from lorap.files import write_json
-from lorap.integrity.compare import compare
-from lorap.integrity.snapshot import Tables
 from lorap.report import catalogue
 from lorap.report.formats import write_table
 from lorap.report.recovery import CHANGE
 from lorap.report.results import read_results
 from lorap.report.tables import make_tables
+from lorap.workflow.comparison import compare
+from lorap.workflow.snapshot import Tables
 from tests.command import Done, call, fault, succeed
 from tests.results_folder import CALIBRATION, MODEL, fill, small_spec
 

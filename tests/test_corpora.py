@@ -9,10 +9,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from lorap.config import DEFAULTS, load_params
 from lorap.data.corpora import corpus_file, load_rows, pydoc_rows, read_rows, read_text
 from lorap.errors import LorapError
-from lorap.sources import FilesCorpus, Split
+from lorap.settings.config import DEFAULTS, load_params
+from lorap.settings.sources import FilesCorpus, Split
 from tests.command import fault, launch
 
 SPLITS: tuple[Split, ...] = ("calibration", "tuning", "evaluation")

@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM
 
 from lorap.evaluate.cost import measure_cost
 from lorap.machine.meter import peak_memory, reset_peak_memory
-from lorap.models.folder import load_model
-from lorap.schema import Cost
+from lorap.model.folder import load_model
+from lorap.settings.schema import Cost
 from tests.compare import CPU, compressed
 
 COST = Cost(tokens=64, prompt=8, new_tokens=3, batches=[1, 2], warmup=1, repeats=3)

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lorap.compress import compress
+from lorap.compress.run import compress
 from lorap.errors import LorapError
 from lorap.files import new_folder
 from lorap.methods import make_recipe
-from lorap.models.folder import load_model
+from lorap.model.folder import load_model
 from tests.compare import CPU
 from tests.conftest import FAMILIES, save_random_model
 

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from lorap.provenance import read_meta
+from lorap.artifacts.meta import read_meta
 from tests.command import succeed
 from tests.hostile import code, was_run
 from tests.workflow import make_checkout

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from lorap.artifacts.meta import read_meta
 from lorap.data.corpora import pydoc_rows
 from lorap.files import sha256_file
-from lorap.provenance import read_meta
 from tests.command import call, fault, succeed
 from tests.gguf_file import write_gguf
 

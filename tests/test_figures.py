@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from lorap.grid import all_cells
+from lorap.artifacts.grid import all_cells
+from lorap.artifacts.specs import ReportSpec
 from lorap.report import catalogue
 from lorap.report.build import build_report
 from lorap.report.figures import FIGURES
 from lorap.report.results import read_results
 from lorap.report.style import WIDTH, looks, panels, perplexity_axis
-from lorap.specs import ReportSpec
 from tests.results_folder import MODEL, fill, perplexity, small_spec
 
 

@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from lorap.provenance import read_meta
+from lorap.artifacts.meta import read_meta
 from tests.command import fault, launch
 from tests.hub import COMMIT, serve_hub
 

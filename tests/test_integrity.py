@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lorap.config import load_params
+from lorap.artifacts.meta import make_meta, new_artifact
+from lorap.artifacts.names import META
 from lorap.files import read_json, sha256_file, write_json
-from lorap.integrity.artifacts import Artifact, artifacts
-from lorap.names import META
-from lorap.provenance import make_meta, new_artifact
+from lorap.settings.config import load_params
+from lorap.workflow.expected import Artifact, artifacts
 from tests.command import call, faults, succeed
 
 CELL = "tiny/pydoc/lorap-0.5"

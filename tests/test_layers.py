@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lorap.compress.loop import LayerLoop
 from lorap.errors import LorapError
-from lorap.layers import LayerLoop
 from lorap.methods import make_recipe
-from lorap.models.adapter import READERS, decoder_layers, projection_shapes
-from lorap.models.folder import load_model, read_config, skeleton
+from lorap.model.family import READERS, decoder_layers, projection_shapes
+from lorap.model.folder import load_model, read_config, skeleton
 from tests.compare import CPU, compressed, distributions
 from tests.conftest import FAMILIES, VOCABULARY, save_random_model
 

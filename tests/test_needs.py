@@ -12,18 +12,18 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from lorap.config import load_params
+from lorap.artifacts.grid import Cell, compress_spec, fetch_spec, suite_spec, tune_spec
+from lorap.artifacts.specs import CompressSpec
 from lorap.errors import LorapError
-from lorap.grid import Cell, compress_spec, fetch_spec, suite_spec, tune_spec
 from lorap.machine import needs
-from lorap.machine.shape import Shape, read_shape
-from lorap.models.adapter import decoder_layers
-from lorap.schema import Calibrate, Params
-from lorap.specs import CompressSpec
+from lorap.model.family import decoder_layers
+from lorap.model.sizes import Sizes, read_sizes
+from lorap.settings.config import load_params
+from lorap.settings.schema import Calibrate, Params
 from tests.conftest import FAMILIES
 from tests.workflow import ROOT, Checkout, make_checkout
 
-LLAMA_7B = Shape(
+LLAMA_7B = Sizes(
     hidden=4096, channels=11008, layers=32, vocabulary=32000, attention=4 * 4096**2, tied=False, dtype="float16"
 )
 # Runs a command and prints its peak in KiB; a process that pytest starts itself would be counted with pytest's own.
@@ -48,7 +48,7 @@ def compressing(params: Params, method: str = "lorap", **changes: object) -> Com
 def test_the_sizes_of_a_model_are_those_of_its_weights(family: str, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_config(FAMILIES[family]())
     model.config.save_pretrained(tmp_path)
-    shape = read_shape(tmp_path / "config.json")
+    shape = read_sizes(tmp_path / "config.json")
     layer = sum(p.numel() for p in decoder_layers(model)[0].parameters() if p.dim() == 2)
     assert shape.layer == layer
     assert shape.parameters == sum(p.numel() for p in model.parameters() if p.dim() == 2)
@@ -65,7 +65,7 @@ def test_the_sizes_of_a_model_are_those_of_its_weights(family: str, tmp_path: Pa
 def test_a_config_that_tells_too_little_is_named(tmp_path: Path, content: Any, told: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps(content))
     with pytest.raises(LorapError, match=f"config.json: {told}"):
-        read_shape(tmp_path / "config.json")
+        read_sizes(tmp_path / "config.json")
 
 
 def test_compressing_7b_takes_a_layer_not_the_model_where_it_computes(params: Params) -> None:
@@ -82,7 +82,7 @@ def test_compressing_7b_takes_a_layer_not_the_model_where_it_computes(params: Pa
 
 def test_more_windows_a_larger_batch_and_a_larger_model_need_more(params: Params) -> None:
     spec = compressing(params)
-    larger = Shape(5120, 13824, 40, 32000, 4 * 5120**2, False, "float16")
+    larger = Sizes(5120, 13824, 40, 32000, 4 * 5120**2, False, "float16")
     once = needs.compress(LLAMA_7B, spec, WINDOWS)
     windows = needs.compress(LLAMA_7B, spec, WINDOWS.model_copy(update={"nsamples": 256}))
     batch = needs.compress(LLAMA_7B, compressing(params, batch=128), WINDOWS)
@@ -137,7 +137,7 @@ def test_a_compression_stays_within_what_it_asked_for(tmp_path: Path, params: Pa
     save_file({"input_ids": windows}, tmp_path / "c.safetensors")
     spec = compressing(params)
     drawn = Calibrate(corpus="pydoc", nsamples=windows.shape[0], seqlen=windows.shape[1])
-    asked = needs.compress(read_shape(tmp_path / "model/config.json"), spec, drawn).memory(gpu=False)
+    asked = needs.compress(read_sizes(tmp_path / "model/config.json"), spec, drawn).memory(gpu=False)
     command = ["compress", "--spec", spec.canonical(), "--model", "model", "--calibration", "c.safetensors"]
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, sys.executable, "-m", "lorap", *command, "--out", "small"],
@@ -155,7 +155,7 @@ def test_rules_ask_for_what_the_settings_say(tmp_path: Path, tiny_folder: Path) 
     (checkout.folder / "results/demo/models/tiny").mkdir(parents=True)
     (checkout.folder / "results/demo/models/tiny/config.json").write_bytes((tiny_folder / "config.json").read_bytes())
     params = load_params(checkout.folder / "params.yaml")
-    shape, windows = read_shape(tiny_folder / "config.json"), params.calibrate["pydoc-4x16"]
+    shape, windows = read_sizes(tiny_folder / "config.json"), params.calibrate["pydoc-4x16"]
     need = needs.compress(shape, compress_spec(params, "lorap", 0.5), windows)
     asked = resources_of(checkout, "compress")
     gpu = "gpu=1" in asked

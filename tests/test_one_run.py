@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from lorap.errors import LorapError
-from lorap.integrity.one_run import CLUSTER, OURS, SNAKEMAKES, free_dead_lock, hold
+from lorap.workflow.one_run import CLUSTER, OURS, SNAKEMAKES, free_dead_lock, hold
 from tests.disturbed import wait_for
 
 RUN = """
 import subprocess, sys
-from lorap.integrity.one_run import hold
+from lorap.workflow.one_run import hold
 hold(jobs_are_local=True)
 job = [sys.executable, "-c", "import time; time.sleep(600)"]
 print(subprocess.Popen(job, stdout=subprocess.DEVNULL).pid)

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lorap.data.corpora import pydoc_rows
 from lorap.data.windows import draw_windows
-from lorap.models.folder import load_model, load_tokenizer
+from lorap.model.folder import load_model, load_tokenizer
 from tests.compare import BOUND, compressed, total_variation
 from tests.plain import compress_plain
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lorap.grid import Cell, all_cells
+from lorap.artifacts.grid import Cell, all_cells
+from lorap.artifacts.specs import ReportSpec
 from lorap.report import catalogue
 from lorap.report.build import build_report
-from lorap.specs import ReportSpec
 from tests.results_folder import CALIBRATION, COMMIT, MODEL, fill, perplexity, small_spec
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-import lorap.config
-from lorap.config import DEFAULTS, load_params, parse_params
-from lorap.schema import Params
+import lorap.settings.config
+from lorap.settings.config import DEFAULTS, load_params, parse_params
+from lorap.settings.schema import Params
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 
@@ -40,7 +40,7 @@ def test_a_params_file_in_the_working_folder_is_read_unless_another_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    lorap.config.LOCAL.write_text("seed: 7")
+    lorap.settings.config.LOCAL.write_text("seed: 7")
     (tmp_path / "other.yaml").write_text("seed: 8")
     assert load_params().seed == 7
     assert load_params(Path("other.yaml")).seed == 8

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lorap.config import DEFAULTS, load_params, parse_params, parse_spec
+from lorap.artifacts.specs import CompressSpec
 from lorap.errors import LorapError
-from lorap.specs import CompressSpec
+from lorap.settings.config import DEFAULTS, load_params, parse_params, parse_spec
 
 
 def faults_of(folder: Path, override: dict[str, Any] | str) -> list[str]:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from lorap.artifacts.specs import PerplexitySpec
 from lorap.data.corpora import pydoc_rows
 from lorap.data.windows import cut_windows
 from lorap.errors import LorapError
 from lorap.evaluate.perplexity import measure_perplexity, window_losses
 from lorap.files import sha256_text
-from lorap.sources import FilesCorpus, PydocCorpus
-from lorap.specs import PerplexitySpec
+from lorap.settings.sources import FilesCorpus, PydocCorpus
 from tests.conftest import VOCABULARY
 
 

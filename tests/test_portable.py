@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from lorap.models.folder import load_model
+from lorap.model.folder import load_model
 from tests.compare import compressed
 from tests.conftest import FAMILIES, save_random_model
 

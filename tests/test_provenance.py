@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lorap.artifacts.meta import artifact_id, is_made_from, meta_path, new_artifact, read_meta
+from lorap.artifacts.specs import ExportSpec, SpectraSpec
 from lorap.files import sha256_file
-from lorap.provenance import artifact_id, is_made_from, meta_path, new_artifact, read_meta
-from lorap.specs import ExportSpec, SpectraSpec
 
 SPEC = SpectraSpec(batch=4)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lorap.grid import Cell
+from lorap.artifacts.grid import Cell
 from lorap.report.main_table import main_table
 from lorap.report.published import SAME, VALUES, number, published_main, published_statistics, read_published
 from lorap.report.results import read_results

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lorap.artifacts.grid import Cell, all_cells, compressed_cells, recovered_cells
+from lorap.artifacts.specs import ReportSpec
 from lorap.errors import LorapError
-from lorap.grid import Cell, all_cells, compressed_cells, recovered_cells
 from lorap.report import catalogue
 from lorap.report.build import build_report
 from lorap.report.formats import readable, write_table
@@ -17,7 +18,6 @@ from lorap.report.results import read_results
 from lorap.report.scores import AVERAGE, SEVEN
 from lorap.report.table import Table
 from lorap.report.tables import make_tables
-from lorap.specs import ReportSpec
 from tests.results_folder import CALIBRATION, MODEL, OWN_TASK, accuracy, fill, perplexity, small_spec
 
 DENSE = Cell(MODEL)

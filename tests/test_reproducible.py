@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lorap.names import META, TIMING
+from lorap.artifacts.names import META, TIMING
 from lorap.report import catalogue
 from lorap.report.build import build_report
 from tests.results_folder import MODEL, fill, small_spec

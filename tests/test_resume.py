@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lorap.names import ADAPTER_WEIGHTS
+from lorap.artifacts.names import ADAPTER_WEIGHTS
 from lorap.tune.checkpoints import HASHES, last_checkpoint
 from tests.command import launch, succeed
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lorap.artifacts.specs import TuneSpec
 from lorap.files import sha256_file, write_json
-from lorap.models import modeling_lorap
-from lorap.specs import TuneSpec
+from lorap.model import modeling_lorap
 from lorap.tune.checkpoints import HASHES, last_checkpoint
 from lorap.tune.train import train
 from tests.adapters import TUNE, random_adapter

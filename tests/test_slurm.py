@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from lorap.config import load_params
-from lorap.grid import compress_spec
+from lorap.artifacts.grid import compress_spec
 from lorap.machine import needs
-from lorap.machine.shape import read_shape
+from lorap.model.sizes import read_sizes
 from lorap.report import catalogue
+from lorap.settings.config import load_params
 from tests.workflow import ROOT, Checkout, make_checkout
 
 CORES = "2"
@@ -128,7 +128,7 @@ def test_every_step_is_a_job_of_the_cluster(checkout: Checkout, undisturbed: Che
     }  # fmt: skip
     asked = {rule: job["memory"] for rule, job in zip(rules, done, strict=True)}
     params = load_params(checkout.folder / "params.yaml")
-    shape = read_shape(checkout.folder / "results/demo/models/tiny/config.json")
+    shape = read_sizes(checkout.folder / "results/demo/models/tiny/config.json")
     need = needs.compress(shape, compress_spec(params, "lorap", 0.5), params.calibrate["pydoc-4x16"])
     assert asked["compress"] in {f"{need.memory(gpu)}M" for gpu in (False, True)}
     gpu = {rule for rule, job in zip(rules, done, strict=True) if job["gpus"] == "gres:gpu:1"}

@@ -9,8 +9,8 @@ from torch import Tensor
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
 from lorap.evaluate.spectra import POINTS, held_energy, measure_spectra
-from lorap.models.adapter import PROJECTIONS
-from lorap.models.folder import load_model
+from lorap.model.family import PROJECTIONS
+from lorap.model.folder import load_model
 from tests.compare import CPU, compressed
 
 

@@ -13,51 +13,25 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "lorap"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# What the modules of a layer may import beside those of their own.
+# What the modules of a room may import beside those of their own; `bare` are the modules that lie in none.
 LAYERS: dict[str, set[str]] = {
+    "bare": set(),
     "core": set(),
-    "base": set(),
-    "machine": {"base"},
-    "models": {"core", "base"},
-    "methods": {"core", "base", "models"},
-    "data": {"base"},
-    "fetch": {"base", "models"},
-    "compression": {"core", "base", "models", "methods"},
-    "tune": {"base", "machine", "models", "data"},
-    "recovery": {"core", "base", "models", "methods", "compression", "tune"},
-    "evaluate": {"core", "base", "machine", "models", "data", "compression", "tune"},
-    "report": {"base"},
-    "integrity": {"base", "report"},
-    "cli": {
-        "base",
-        "models",
-        "methods",
-        "data",
-        "fetch",
-        "compression",
-        "tune",
-        "recovery",
-        "evaluate",
-        "report",
-        "integrity",
-        "machine",
-    },
+    "model": {"bare", "core"},
+    "methods": {"bare", "core", "model"},
+    "settings": {"bare", "model", "methods"},
+    "artifacts": {"bare", "model", "methods", "settings"},
+    "data": {"bare", "settings", "artifacts", "model"},
+    "compress": {"bare", "core", "settings", "artifacts", "model", "methods"},
+    "machine": {"bare", "settings", "artifacts", "model"},
+    "tune": {"bare", "core", "settings", "artifacts", "model", "methods", "data", "compress", "machine"},
+    "evaluate": {"bare", "core", "settings", "artifacts", "model", "data", "compress", "machine", "tune"},
+    "report": {"bare", "settings", "artifacts"},
+    "workflow": {"bare", "settings", "artifacts", "report"},
 }
-BASE = (
-    "errors",
-    "files",
-    "hub",
-    "sources",
-    "schema",
-    "config",
-    "codehash",
-    "specs",
-    "grid",
-    "names",
-    "places",
-    "provenance",
-)
-COMPRESSION = ("layers", "plan", "compress", "export")
+LAYERS["cli"] = set(LAYERS)
+BARE = ("errors", "files", "strict")
+LIGHT = ("bare", "settings", "artifacts", "report", "workflow")  # they start often, so without heavy libraries
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {
     "torch.load", "torch.save", "eval", "exec", "compile", "__import__", "os.system", "os.popen",
@@ -68,11 +42,9 @@ HEAVY = {"torch", "transformers", "peft", "lm_eval", "datasets", "safetensors", 
 
 
 def layer_of(module: str) -> str:
-    """The layer of a module such as ``lorap.core.budget``; the bare package belongs to the base."""
+    """The layer of a module such as ``lorap.core.budget``."""
     top = module.split(".")[1] if "." in module else "errors"
-    groups = dict.fromkeys(BASE, "base") | dict.fromkeys(COMPRESSION, "compression")
-    groups |= {"redecompose": "recovery", "__main__": "cli"}
-    layer = groups.get(top, top)
+    layer = (dict.fromkeys(BARE, "bare") | {"__main__": "cli"}).get(top, top)
     assert layer in LAYERS, f"{module} belongs to no layer, give it one here"
     return layer
 
@@ -105,7 +77,7 @@ def test_imports_point_one_way(file: Path) -> None:
 
 def test_the_layers_form_no_circle() -> None:
     order = list(graphlib.TopologicalSorter(LAYERS).static_order())
-    assert order.index("core") < order.index("models") < order.index("methods") < order.index("compression")
+    assert order.index("core") < order.index("model") < order.index("methods") < order.index("compress")
     assert order.index("evaluate") < order.index("cli")
 
 
@@ -115,11 +87,11 @@ def test_what_the_core_needs_is_torch_alone() -> None:
 
 
 def test_the_modeling_file_that_travels_needs_no_lorap() -> None:
-    names = {name.split(".")[0] for name in imported(PACKAGE / "models" / "modeling_lorap.py")}
+    names = {name.split(".")[0] for name in imported(PACKAGE / "model" / "modeling_lorap.py")}
     assert names - set(sys.stdlib_module_names) == {"torch", "transformers"}
 
 
-@pytest.mark.parametrize("layer", ["base", "report", "integrity"])
+@pytest.mark.parametrize("layer", LIGHT)
 def test_a_layer_that_is_run_often_starts_without_heavy_libraries(layer: str, tmp_path: Path) -> None:
     names = [module_of(file) for file in FILES if layer_of(module_of(file)) == layer]
     code = f"import sys, {', '.join(names)}; print(*sorted(sys.modules.keys() & {HEAVY!r}))"

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lorap.artifacts.names import ADAPTER_WEIGHTS
+from lorap.artifacts.specs import TuneSpec
 from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
-from lorap.models.folder import load_model, load_tokenizer
-from lorap.names import ADAPTER_WEIGHTS
-from lorap.specs import TuneSpec
+from lorap.model.folder import load_model, load_tokenizer
 from lorap.tune.checkpoints import prepare_checkpoints
 from lorap.tune.lora import attach
 from lorap.tune.train import train

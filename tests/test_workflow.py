@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lorap.config import load_params
-from lorap.grid import all_cells, calibrations, compressed_cells, recovered_cells, tuned_cells
+from lorap.artifacts.grid import all_cells, calibrations, compressed_cells, recovered_cells, tuned_cells
 from lorap.report import catalogue
+from lorap.settings.config import load_params
 from tests.workflow import NOTHING, ROOT, Checkout, make_checkout
 
 

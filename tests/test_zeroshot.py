@@ -16,7 +16,7 @@ import torch
 from lorap.evaluate.choice import choice_documents
 from lorap.evaluate.tasks import TASKS, write_tasks
 from lorap.evaluate.zeroshot import draw_rows, measure_zeroshot
-from lorap.models.folder import load_model, load_tokenizer
+from lorap.model.folder import load_model, load_tokenizer
 from tests.asking import (
     LOCAL,
     Question,

@@ -14,7 +14,7 @@ import torch
 from lorap.errors import LorapError
 from lorap.evaluate.tasks import TASKS
 from lorap.evaluate.zeroshot import measure_zeroshot
-from lorap.models.folder import load_model, load_tokenizer
+from lorap.model.folder import load_model, load_tokenizer
 from tests.asking import measure, spec_of
 
 CHOICES = {"text": ["yes", "no"], "label": ["A", "B"]}

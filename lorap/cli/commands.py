@@ -4,14 +4,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from lorap.artifacts.grid import report_spec
+from lorap.artifacts.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, ReportSpec
 from lorap.cli.work import announce, checked, method_of, on_device, print_json, recipe_of, spec_from
-from lorap.config import load_params, lookup, parse_spec
 from lorap.errors import LorapError
 from lorap.files import only_one, read_json
-from lorap.grid import report_spec
-from lorap.schema import Compress
-from lorap.sources import InstructionsCorpus
-from lorap.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, ReportSpec
+from lorap.settings.config import load_params, lookup, parse_spec
+from lorap.settings.schema import Compress
+from lorap.settings.sources import InstructionsCorpus
 
 
 def fetch(arguments: Namespace) -> None:
@@ -24,7 +24,7 @@ def fetch(arguments: Namespace) -> None:
 
 def _fetch_again(manifest: Path, out: Path) -> None:
     """Makes the folder of a manifest, unless it is there."""
-    from lorap.provenance import artifact_id, meta_path
+    from lorap.artifacts.meta import artifact_id, meta_path
 
     wanted = read_json(manifest)
     try:
@@ -36,7 +36,7 @@ def _fetch_again(manifest: Path, out: Path) -> None:
     with only_one(out):  # several jobs may want it at once
         if meta_path(out).is_file() and artifact_id(out) == wanted["id"]:
             return
-        from lorap.fetch import fetch_again
+        from lorap.data.download import fetch_again
 
         fetch_again(wanted, spec.model, out)
     announce(out)
@@ -44,9 +44,9 @@ def _fetch_again(manifest: Path, out: Path) -> None:
 
 def _fetch(arguments: Namespace) -> None:
     """Gets a model by name or spec, unless it is there."""
-    from lorap.fetch import fetch as fetch_model
-    from lorap.fetch import local_inputs
-    from lorap.provenance import is_made_from, new_artifact
+    from lorap.artifacts.meta import is_made_from, new_artifact
+    from lorap.data.download import fetch as fetch_model
+    from lorap.data.download import local_inputs
 
     spec = parse_spec(FetchSpec, arguments.spec) if arguments.spec else _fetch_spec(arguments)
     inputs = local_inputs(spec.model)
@@ -83,9 +83,9 @@ def _fetch_spec(arguments: Namespace) -> FetchSpec:
 
 def calibrate(arguments: Namespace) -> None:
     """``lorap calibrate``."""
-    from lorap.data.calibrate import calibrate as make_calibration
-    from lorap.models.folder import load_tokenizer
-    from lorap.provenance import new_artifact
+    from lorap.artifacts.meta import new_artifact
+    from lorap.data.draw import calibrate as make_calibration
+    from lorap.model.folder import load_tokenizer
 
     spec = parse_spec(CalibrateSpec, arguments.spec) if arguments.spec else _calibrate_spec(arguments)
     inputs = {"model": arguments.model} | ({"text": arguments.text} if arguments.text else {})
@@ -121,8 +121,8 @@ def corpus_of(arguments: Namespace, corpora: dict[str, Any]) -> dict[str, Any]:
 
 def plan(arguments: Namespace) -> None:
     """``lorap plan``."""
-    from lorap.models.folder import read_config
-    from lorap.plan import describe_plan, plan_model
+    from lorap.compress.planning import describe_plan, plan_model
+    from lorap.model.folder import read_config
 
     if arguments.tokens < 1:
         raise LorapError(f"--tokens: got {arguments.tokens}, expected at least 1")
@@ -145,10 +145,10 @@ def _sparsity(arguments: Namespace) -> float:
 
 def compress(arguments: Namespace) -> None:
     """``lorap compress``."""
-    from lorap.compress import compress as compress_model
+    from lorap.artifacts.meta import new_artifact
+    from lorap.compress.run import compress as compress_model
     from lorap.data.calibration import read_calibration
-    from lorap.models.folder import DTYPES, find_tokenizer
-    from lorap.provenance import new_artifact
+    from lorap.model.folder import DTYPES, find_tokenizer
 
     spec = parse_spec(CompressSpec, arguments.spec) if arguments.spec else _compress_spec(arguments)
     recipe = recipe_of(spec.method, spec.sparsity)
@@ -187,8 +187,8 @@ def _compress_spec(arguments: Namespace) -> CompressSpec:
 
 def export(arguments: Namespace) -> None:
     """``lorap export``."""
-    from lorap.export import export_dense
-    from lorap.provenance import new_artifact
+    from lorap.artifacts.meta import new_artifact
+    from lorap.compress.dense import export_dense
 
     spec = spec_from(ExportSpec, form=arguments.form)
     with new_artifact(arguments.out, spec, {"model": arguments.model}, folder=True) as folder:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lorap.cli.work import grids_of, print_json
-from lorap.config import load_params
 from lorap.errors import LorapError
-from lorap.integrity.compare import Comparison, compare
-from lorap.integrity.snapshot import read_folder, read_revision
+from lorap.settings.config import load_params
+from lorap.workflow.comparison import Comparison, compare
+from lorap.workflow.snapshot import read_folder, read_revision
 
 
 def compare_results(arguments: Namespace) -> None:

@@ -5,13 +5,13 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+from lorap.artifacts.meta import meta_beside
 from lorap.cli.work import grids_of
-from lorap.config import load_params
 from lorap.errors import LorapError
-from lorap.integrity.artifacts import STEPS, Artifact, artifacts, strays
-from lorap.integrity.faults import Fault, Kind, accept_code, faults
-from lorap.provenance import meta_beside
-from lorap.schema import Params
+from lorap.settings.config import load_params
+from lorap.settings.schema import Params
+from lorap.workflow.expected import STEPS, Artifact, artifacts, strays
+from lorap.workflow.faults import Fault, Kind, accept_code, faults
 
 
 def verify(arguments: Namespace) -> None:
@@ -29,7 +29,7 @@ def verify(arguments: Namespace) -> None:
 
 def adopt(arguments: Namespace) -> None:
     """``lorap adopt``."""
-    from lorap.integrity.adopt import drop, require_workflow, take_over
+    from lorap.workflow.takeover import drop, require_workflow, take_over
 
     require_workflow()
     if arguments.params:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorap.artifacts.specs import CostSpec, PerplexitySpec, Spec, SpectraSpec, SuiteSpec, ZeroshotSpec
 from lorap.cli.commands import corpus_of
 from lorap.cli.work import announce, checked, model_inputs, on_device, print_json, spec_from
-from lorap.config import load_params, parse_spec
-from lorap.schema import Zeroshot
-from lorap.specs import CostSpec, PerplexitySpec, Spec, SpectraSpec, SuiteSpec, ZeroshotSpec
+from lorap.settings.config import load_params, parse_spec
+from lorap.settings.schema import Zeroshot
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def perplexity(arguments: Namespace) -> None:
     """``lorap evaluate perplexity``."""
     from lorap.evaluate.perplexity import measure_perplexity
-    from lorap.models.folder import load_tokenizer
+    from lorap.model.folder import load_tokenizer
 
     params = load_params(arguments.params)
     corpus = corpus_of(arguments, params.corpora)
@@ -59,7 +59,7 @@ def zeroshot(arguments: Namespace) -> None:
     """``lorap evaluate zeroshot``."""
     from lorap.evaluate.tasks import TASKS
     from lorap.evaluate.zeroshot import measure_zeroshot
-    from lorap.models.folder import load_tokenizer
+    from lorap.model.folder import load_tokenizer
 
     tasks = arguments.tasks.split(",") if arguments.tasks else list(TASKS)
     protocol = checked(Zeroshot, tasks=tasks, documents=arguments.documents)
@@ -77,7 +77,7 @@ def spectra(arguments: Namespace) -> None:
     """``lorap evaluate spectra``."""
     from lorap.data.calibration import read_calibration
     from lorap.evaluate.spectra import measure_spectra
-    from lorap.models.folder import find_tokenizer
+    from lorap.model.folder import find_tokenizer
 
     if arguments.spec:
         spec = parse_spec(SpectraSpec, arguments.spec)
@@ -104,8 +104,8 @@ def suite(arguments: Namespace) -> None:
 
 def _load(arguments: Namespace, dtype: str, device: "torch.device") -> "PreTrainedModel":
     """The model that was asked for, with its adapter where one is given."""
-    from lorap.models.folder import DTYPES
-    from lorap.tune.adapter import load_tuned
+    from lorap.model.folder import DTYPES
+    from lorap.tune.loading import load_tuned
 
     return load_tuned(arguments.model, arguments.adapter, DTYPES.get(dtype), device)
 
@@ -121,8 +121,8 @@ def _measure(
 
     ``knob`` names the setting to lower when memory runs out.
     """
+    from lorap.artifacts.meta import new_artifact
     from lorap.files import write_json
-    from lorap.provenance import new_artifact
 
     with (
         on_device(arguments.device, knob) as device,

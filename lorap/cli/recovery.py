@@ -8,21 +8,21 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from lorap.artifacts.specs import RedecomposeSpec, TuneSpec
 from lorap.cli.options import TUNE_OVERRIDES
 from lorap.cli.work import announce, checked, model_inputs, on_device, spec_from
-from lorap.config import load_params, lookup, parse_spec
 from lorap.errors import LorapError
 from lorap.files import hidden, only_one
-from lorap.schema import Tune
-from lorap.sources import CorpusSource
-from lorap.specs import RedecomposeSpec, TuneSpec
+from lorap.settings.config import load_params, lookup, parse_spec
+from lorap.settings.schema import Tune
+from lorap.settings.sources import CorpusSource
 
 OWN_HELD_OUT = 0.1  # of a user's own file, which may have fewer rows than the published data hold out
 
 
 def tune(arguments: Namespace) -> None:
     """``lorap tune``; under torchrun every process runs it, and the first one writes."""
-    from lorap.provenance import artifact_id, new_artifact
+    from lorap.artifacts.meta import artifact_id, new_artifact
     from lorap.tune.checkpoints import prepare_checkpoints
     from lorap.tune.train import data_origin, train
 
@@ -75,10 +75,10 @@ def _tune_spec(arguments: Namespace) -> TuneSpec:
 
 def redecompose(arguments: Namespace) -> None:
     """``lorap redecompose``."""
+    from lorap.artifacts.meta import new_artifact
     from lorap.data.calibration import read_calibration
-    from lorap.models.folder import find_tokenizer
-    from lorap.provenance import new_artifact
-    from lorap.redecompose import redecompose as factor_again
+    from lorap.model.folder import find_tokenizer
+    from lorap.tune.rejoin import redecompose as factor_again
 
     if arguments.spec:
         spec = parse_spec(RedecomposeSpec, arguments.spec)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from lorap.config import SpecT, describe_faults, lookup
+from lorap.artifacts.specs import Spec
 from lorap.errors import LorapError
-from lorap.schema import Method, Params
-from lorap.specs import Spec
+from lorap.settings.config import SpecT, describe_faults, lookup
+from lorap.settings.schema import Method, Params
 
 SealedT = TypeVar("SealedT", bound=Spec)
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorap.data.hub import downloading
 from lorap.errors import LorapError
 from lorap.files import sha256_file
-from lorap.hub import downloading
-from lorap.sources import Files, FilesCorpus, PydocCorpus, Split
+from lorap.settings.sources import Files, FilesCorpus, PydocCorpus, Split
 
 if TYPE_CHECKING:
     import datasets

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from transformers import PreTrainedTokenizerBase
 
+from lorap.artifacts.specs import TuneSpec
 from lorap.data.corpora import is_table, load_rows, read_table, read_text, split_file
 from lorap.errors import LorapError
-from lorap.sources import FilesCorpus, InstructionsCorpus, PydocCorpus
-from lorap.specs import TuneSpec
+from lorap.settings.sources import FilesCorpus, InstructionsCorpus, PydocCorpus
 
 if TYPE_CHECKING:
     import datasets

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lorap.compress.planning import count_macs, count_parameters
 from lorap.machine.meter import now, peak_memory, reset_peak_memory
-from lorap.plan import count_macs, count_parameters
-from lorap.schema import Cost
+from lorap.settings.schema import Cost
 
 
 def measure_cost(cost: Cost, model: PreTrainedModel) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from lorap.artifacts.specs import PerplexitySpec
 from lorap.data.corpora import corpus_file, load_rows, read_text
 from lorap.data.windows import cut_windows
 from lorap.errors import LorapError
 from lorap.files import sha256_text
-from lorap.sources import FilesCorpus
-from lorap.specs import PerplexitySpec
+from lorap.settings.sources import FilesCorpus
 
 JOIN = "\n\n"
 

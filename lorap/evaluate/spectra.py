@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from lorap.compress.loop import LayerLoop
 from lorap.core.factorise import spectrum
 from lorap.errors import LorapError
-from lorap.layers import LayerLoop
-from lorap.models.adapter import INPUT_OF, PROJECTIONS, linear
-from lorap.models.folder import read_config, skeleton
-from lorap.models.modeling_lorap import LorapConfig
+from lorap.model.family import INPUT_OF, PROJECTIONS, linear
+from lorap.model.folder import read_config, skeleton
+from lorap.model.modeling_lorap import LorapConfig
 
 POINTS = 33  # of every cumulative curve, from rank 0 to full rank
 

@@ -14,7 +14,7 @@ from lorap.data.corpora import LOCAL_ROOT
 from lorap.errors import LorapError
 from lorap.evaluate.choice import choice_documents
 from lorap.files import sha256_file
-from lorap.schema import Zeroshot
+from lorap.settings.schema import Zeroshot
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from lorap.artifacts.specs import ZeroshotSpec
 from lorap.errors import LorapError
 from lorap.evaluate.harness import CPU_BATCH, ask, has_answer, load_task, undisturbed, wrap
 from lorap.evaluate.tasks import TASKS, data_folder, write_tasks
 from lorap.files import sha256_text
-from lorap.specs import ZeroshotSpec
 
 METRICS = ("acc", "acc_norm")
 

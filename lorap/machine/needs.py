@@ -7,10 +7,10 @@ Upper bounds in closed form, for a cluster that ends a job which takes more than
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lorap.machine.shape import Shape
-from lorap.schema import Calibrate, Method
-from lorap.sources import CorpusSource, ModelSource
-from lorap.specs import CompressSpec, RedecomposeSpec, SuiteSpec, TuneSpec
+from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SuiteSpec, TuneSpec
+from lorap.model.sizes import Sizes
+from lorap.settings.schema import Calibrate, Method
+from lorap.settings.sources import CorpusSource, ModelSource
 
 MIB = 2**20
 LIBRARIES = 480 * MIB  # Python, torch and transformers
@@ -76,7 +76,7 @@ def calibrate(source: CorpusSource) -> Need:
     return Need(LIBRARIES + TEXT[source.source], waiting=DOWNLOAD if source.source == "files" else 0)
 
 
-def compress(shape: Shape, spec: CompressSpec, windows: Calibrate) -> Need:
+def compress(shape: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
     """A layer at a time: its weights before and after, and what a factorisation works with."""
     layer = 2 * shape.layer * shape.width(spec.dtype)
     need = _layer_by_layer(shape, windows, spec.batch, layer, _factorising(shape, spec.method), spec.dtype)
@@ -86,18 +86,18 @@ def compress(shape: Shape, spec: CompressSpec, windows: Calibrate) -> Need:
     return replace(need, host=need.host + inputs, device=need.device - inputs)
 
 
-def spectra(shape: Shape, windows: Calibrate, batch: int) -> Need:
+def spectra(shape: Sizes, windows: Calibrate, batch: int) -> Need:
     """A layer at a time: its weights and their eigenvalues."""
     return _layer_by_layer(shape, windows, batch, shape.layer * shape.width(), _eigen_workspace(shape))
 
 
-def redecompose(shape: Shape, spec: RedecomposeSpec, windows: Calibrate) -> Need:
+def redecompose(shape: Sizes, spec: RedecomposeSpec, windows: Calibrate) -> Need:
     """A layer at a time: its weights before and after, and its exact factors in float32."""
     layer = shape.layer * (2 * shape.width() + 4)
     return _layer_by_layer(shape, windows, spec.batch, layer, _eigen_workspace(shape))
 
 
-def tune(shape: Shape, spec: TuneSpec) -> Need:
+def tune(shape: Sizes, spec: TuneSpec) -> Need:
     """The whole model, its adapter with gradients and moments, and what a forward pass keeps for the backward one."""
     settings, width = spec.tune, shape.width(spec.tune.dtype)
     tokens = settings.micro_batch * settings.cutoff
@@ -113,7 +113,7 @@ def tune(shape: Shape, spec: TuneSpec) -> Need:
     return Need(LIBRARIES + HARNESS + _mapped(shape), device, 3 * rows * settings.cutoff * shape.parameters)
 
 
-def evaluate(shape: Shape, spec: SuiteSpec) -> Need:
+def evaluate(shape: Sizes, spec: SuiteSpec) -> Need:
     """The whole model, and the logits of a batch."""
     width = shape.width()
     pass_, logits, tokens = 0.0, 0.0, 0.0
@@ -136,7 +136,7 @@ def report() -> Need:
 
 
 def _layer_by_layer(
-    shape: Shape, windows: Calibrate, batch: int, layer: int, workspace: int, dtype: str = "auto"
+    shape: Sizes, windows: Calibrate, batch: int, layer: int, workspace: int, dtype: str = "auto"
 ) -> Need:
     """The need of a step that streams a model: a layer, the inputs of all windows, and a pass or a factorisation.
 
@@ -149,20 +149,20 @@ def _layer_by_layer(
     return Need(host, device, 2 * tokens * shape.layers * shape.layer, eigenvectors)
 
 
-def _mapped(shape: Shape) -> int:
+def _mapped(shape: Sizes) -> int:
     return shape.parameters * shape.width()
 
 
-def _inputs(shape: Shape, windows: Calibrate, dtype: str) -> int:
+def _inputs(shape: Sizes, windows: Calibrate, dtype: str) -> int:
     return windows.nsamples * windows.seqlen * shape.hidden * shape.width(dtype)
 
 
-def _pass(shape: Shape, tokens: int, width: int) -> int:
+def _pass(shape: Sizes, tokens: int, width: int) -> int:
     """One layer's activations, and their squares in float32 for the statistics."""
     return tokens * ((8 * shape.hidden + 3 * shape.channels) * width + 8 * shape.channels)
 
 
-def _factorising(shape: Shape, method: Method) -> int:
+def _factorising(shape: Sizes, method: Method) -> int:
     """What one weight takes, in float64 where it is factorised, in float32 where its error is told."""
     decomposes = method.ffn == "decompose"
     widest = shape.channels if decomposes else shape.hidden
@@ -172,6 +172,6 @@ def _factorising(shape: Shape, method: Method) -> int:
     return covariances + max(60 * shape.hidden**2, 18 * shape.hidden * shape.channels)
 
 
-def _eigen_workspace(shape: Shape) -> int:
+def _eigen_workspace(shape: Sizes) -> int:
     """An FFN weight in float32 and float64, and its Gram matrix, eigenvectors and their workspace."""
     return 28 * shape.hidden * shape.channels + 32 * shape.hidden**2

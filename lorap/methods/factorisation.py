@@ -6,8 +6,8 @@ from torch import nn
 
 from lorap.core.factorise import factorise
 from lorap.core.statistics import Moments
-from lorap.models.adapter import linear
-from lorap.models.stream import set_factors
+from lorap.model.family import linear
+from lorap.model.stream import set_factors
 
 
 def set_low_rank(layer: nn.Module, name: str, rank: int, method: ModuleType, moments: Moments | None) -> None:

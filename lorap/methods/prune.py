@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from lorap.core.channels import channel_scores, kept_channels
 from lorap.core.statistics import Moments
-from lorap.models.adapter import FFN, linear
-from lorap.models.stream import set_linear
+from lorap.model.family import FFN, linear
+from lorap.model.stream import set_linear
 
 CHANNEL_DIM = {"gate_proj": 0, "up_proj": 0, "down_proj": 1}  # of each weight
 

@@ -1,9 +1,8 @@
 """A method made ready: what it plans for a layer, which statistics it asks for, and what it does to the weights."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,24 +14,13 @@ from lorap.errors import LorapError
 from lorap.methods import afm, awsvd, svd
 from lorap.methods.factorisation import set_low_rank
 from lorap.methods.prune import CHANNEL_DIM, prune_channels
-from lorap.models.adapter import ATTENTION, FFN, INPUT_OF, PROJECTIONS, READERS, linear, projection
-from lorap.models.modeling_lorap import LowRankLinear
+from lorap.model.family import ATTENTION, FFN, INPUT_OF, PROJECTIONS, READERS, linear, projection
+from lorap.model.modeling_lorap import LowRankLinear
+from lorap.model.plan import LayerPlan
 
 FACTORISATIONS: dict[str, ModuleType] = {"svd": svd, "awsvd": awsvd, "afm": afm}
 ERROR_ONLY = "error"  # a scale that only the reported error needs: gathered where a pass runs anyway
 FFN_TREATMENTS = ("prune", "decompose", "none")
-
-
-@dataclass(frozen=True)
-class LayerPlan:
-    """What one decoder layer becomes: ``ranks`` of all seven projections (None = dense) and the FFN's ``channels``."""
-
-    ranks: dict[str, int | None]
-    channels: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """The form of the plan in JSON and in a factored folder's config.json."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.main_table import tuned_names
 from lorap.report.results import RECIPE
 from lorap.report.scores import PERPLEXITY, SEVEN, score_measures
 from lorap.report.table import CELL, MEASURED, SOURCE, Origin, Table, with_origins
-from lorap.specs import ReportSpec
 
 SETTINGS = [*RECIPE, "calibration"]
 SEED_KEYS = ["model", "method", "sparsity", "tuned"]

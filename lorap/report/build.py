@@ -6,9 +6,10 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
+from lorap.artifacts.meta import make_meta
+from lorap.artifacts.names import META
+from lorap.artifacts.specs import ReportSpec
 from lorap.files import new_file, private_folder, sha256_file, write_json
-from lorap.names import META
-from lorap.provenance import make_meta
 from lorap.report import catalogue
 from lorap.report.figures import FIGURES
 from lorap.report.formats import exact, write_table
@@ -19,7 +20,6 @@ from lorap.report.results import is_main, read_results
 from lorap.report.scores import score_columns
 from lorap.report.style import STYLE, write_figure
 from lorap.report.tables import make_tables
-from lorap.specs import ReportSpec
 
 
 def build_report(spec: ReportSpec, folder: Path) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorap import names, places
-from lorap.grid import (
+from lorap.artifacts import names, places
+from lorap.artifacts.grid import (
     Cell,
     all_cells,
     calibrations,
@@ -14,10 +14,10 @@ from lorap.grid import (
     tuned_cells,
     wants_zeroshot,
 )
-from lorap.names import META
+from lorap.artifacts.names import META
+from lorap.artifacts.specs import ReportSpec
 from lorap.report import catalogue
 from lorap.report.results import read_optional
-from lorap.specs import ReportSpec
 
 NEEDS: dict[str, tuple[str, ...]] = {  # what the rules take from the results of other steps
     "models": (),

@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.main_table import KEYS, in_blocks, tuned_names
 from lorap.report.published import published_statistics
 from lorap.report.results import is_main, read_tunings
 from lorap.report.table import CELL, MEASURED, SOURCE, Origin, Table, stacked, with_origins
-from lorap.specs import ReportSpec
 
 COST = "cost"
 TUNING = "tuning"

@@ -7,12 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lorap.grid import Cell
+from lorap.artifacts.grid import Cell
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.recovery import FORMS
 from lorap.report.results import is_main, read_tunings
 from lorap.report.scores import AVERAGE, SEVEN, score_columns
 from lorap.report.style import finish, looks, panels, perplexity_axis
-from lorap.specs import ReportSpec
 
 
 def perplexity_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lorap import places
-from lorap.grid import ADAPTER
+from lorap.artifacts import places
+from lorap.artifacts.grid import ADAPTER
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.curves import perplexity_figure, tuning_figure, zeroshot_figure
 from lorap.report.results import is_main, read_layers, read_optional
 from lorap.report.style import finish, looks, panels, perplexity_axis
-from lorap.specs import ReportSpec
 
 Draw = Callable[[ReportSpec, pd.DataFrame, Path], Figure]
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")

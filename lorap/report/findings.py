@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lorap import places
-from lorap.grid import all_cells
+from lorap.artifacts import places
+from lorap.artifacts.grid import all_cells
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.chain import Step, lacks
 from lorap.report.main_table import DIFFERENCE
 from lorap.report.scores import TEXTS
 from lorap.report.table import CELL, Table
-from lorap.specs import ReportSpec
 
 RELATIVE = 0.05  # of a perplexity: a few times the spread over calibration seeds
 POINTS = (

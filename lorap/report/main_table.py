@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from lorap.grid import ADAPTER
+from lorap.artifacts.grid import ADAPTER
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.published import published_main
 from lorap.report.results import is_main
 from lorap.report.scores import (
@@ -19,8 +20,7 @@ from lorap.report.scores import (
     score_measures,
 )
 from lorap.report.table import CELL, MEASURED, SOURCE, Table, records, stacked, with_origins
-from lorap.schema import Tune
-from lorap.specs import ReportSpec
+from lorap.settings.schema import Tune
 
 KEYS = ["sparsity", "tuned", "model", "method"]
 DIFFERENCE = "{} difference"

@@ -9,13 +9,13 @@ from typing import Any
 import jinja2
 from itables import options as itables
 
-from lorap.grid import Cell, all_cells, tuned_cells
+from lorap.artifacts.grid import Cell, all_cells, tuned_cells
+from lorap.artifacts.specs import ReportSpec
 from lorap.report import catalogue, findings
 from lorap.report.chain import Step, chain
 from lorap.report.formats import exact, header, shown
 from lorap.report.provenance import Fact, cell_facts, measure_facts
 from lorap.report.table import Origin, Table
-from lorap.specs import ReportSpec
 
 TEMPLATE = "page.html.j2"
 BOX, GAP, ARC = 124, 28, 15  # pixels of the chain's picture

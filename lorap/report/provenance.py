@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lorap import names, places
-from lorap.grid import Cell, all_cells, compressed_cells, redecomposed_cells, tuned_cells
-from lorap.names import META, TIMING
+from lorap.artifacts import names, places
+from lorap.artifacts.grid import Cell, all_cells, compressed_cells, redecomposed_cells, tuned_cells
+from lorap.artifacts.names import META, TIMING
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.costs import COST, TUNING
 from lorap.report.results import read_optional
-from lorap.specs import ReportSpec
 
 FILES = {"perplexity": names.PERPLEXITY, "zero-shot": names.ZEROSHOT, COST: names.COST}  # by a measure's first word
 WALL = "wall_seconds"

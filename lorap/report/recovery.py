@@ -4,12 +4,12 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from lorap.grid import ADAPTER
+from lorap.artifacts.grid import ADAPTER
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.ablations import value_measures
 from lorap.report.costs import COST
 from lorap.report.table import CELL, MEASURED, SOURCE, Origin, Table, records, with_origins
-from lorap.schema import KeptAs
-from lorap.specs import ReportSpec
+from lorap.settings.schema import KeptAs
 
 BASE = ["model", "method", "sparsity", "calibration"]
 WITHOUT = "not tuned"

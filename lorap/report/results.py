@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from lorap import names, places
+from lorap.artifacts import names, places
+from lorap.artifacts.grid import Cell, all_cells, compressed_cells, tuned_cells
+from lorap.artifacts.specs import ReportSpec
 from lorap.files import read_json
-from lorap.grid import Cell, all_cells, compressed_cells, tuned_cells
 from lorap.report.scores import score_columns, task_scores
-from lorap.specs import ReportSpec
 
 SETTINGS = ["model", "method", "sparsity", "calibration", "tuning", "kept_as"]
 RECIPE = ["attention", "ffn", "allocation", "keep_least"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from lorap.specs import ReportSpec
+from lorap.artifacts.specs import ReportSpec
 
 TEXTS = ("wikitext2", "ptb")
 SEQLEN = 128  # of the published perplexities, on all windows of a text

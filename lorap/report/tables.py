@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from lorap.artifacts.specs import ReportSpec
 from lorap.report.ablations import ablation, seeds_table
 from lorap.report.costs import cost_table, timing_table, tuning_cost_table
 from lorap.report.main_table import main_table
 from lorap.report.recovery import redecompose_table, tuning_table
 from lorap.report.table import Table
-from lorap.specs import ReportSpec
 
 TABLES: dict[str, Callable[[ReportSpec, pd.DataFrame], Table]] = {
     "main": main_table,

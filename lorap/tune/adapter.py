@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lorap.artifacts.meta import artifact_id, meta_path, read_meta
+from lorap.artifacts.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from lorap.errors import LorapError
 from lorap.files import read_json
-from lorap.models.adapter import PROJECTIONS, decoder_layers, projection
-from lorap.models.folder import load_model
-from lorap.models.weights import WeightsReader
-from lorap.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from lorap.provenance import artifact_id, meta_path, read_meta
-from lorap.schema import Form
+from lorap.model.family import PROJECTIONS, decoder_layers, projection
+from lorap.model.weights import WeightsReader
 
 PREFIX = "base_model.model.model.layers.{}.{}.{}.lora_{}.weight"
 # What an adapter may not ask for, and the value that leaves it out: each would change what is joined to the factors.
@@ -89,21 +87,3 @@ def require_base(adapter: Path, model: Path) -> None:
     tuned_on = read_meta(adapter)["inputs"].get("model")
     if tuned_on != artifact_id(model):
         raise LorapError(f"{adapter}: was tuned on another model than {model} (hashes differ); run 'lorap tune' again")
-
-
-def load_tuned(
-    folder: Path, adapter: Path | None, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> PreTrainedModel:
-    """A model ready to be evaluated, with an adapter where one is given, in the form that the adapter was tuned on.
-
-    Raises:
-        LorapError: One of the two cannot be read, or they do not belong together.
-    """
-    if adapter is None:
-        return load_model(folder, dtype, device)
-    require_base(adapter, folder)
-    form: Form = read_meta(adapter)["spec"]["tune"]["form"] if meta_path(adapter).is_file() else "factored"
-    from lorap.tune.lora import load_adapter  # peft takes a second to import, most models have no adapter
-
-    model = load_model(folder, dtype, device, form)
-    return load_adapter(model, adapter)  # it answers like the model that it wraps

@@ -7,9 +7,9 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from lorap.artifacts.specs import TuneSpec
 from lorap.errors import LorapError
 from lorap.files import read_json, sha256_file, write_json
-from lorap.specs import TuneSpec
 
 SETTINGS = "spec.json"  # what the run is made from
 HASHES = "sha256.json"  # of a checkpoint's files, written last

@@ -11,13 +11,13 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 from transformers import PreTrainedModel
 
+from lorap.artifacts.names import ADAPTER_CONFIG
 from lorap.errors import LorapError
 from lorap.files import read_json, write_json
-from lorap.models.adapter import PROJECTIONS
-from lorap.models.folder import UNUSABLE, first_line
-from lorap.models.modeling_lorap import LowRankLinear
-from lorap.names import ADAPTER_CONFIG
-from lorap.schema import Tune
+from lorap.model.family import PROJECTIONS
+from lorap.model.folder import UNUSABLE, first_line
+from lorap.model.modeling_lorap import LowRankLinear
+from lorap.settings.schema import Tune
 from lorap.tune.adapter import read_adapter
 
 

@@ -14,13 +14,13 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from lorap.artifacts.names import HISTORY, TIMING
+from lorap.artifacts.specs import TuneSpec
 from lorap.data.corpora import corpus_file
 from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
 from lorap.files import write_json
-from lorap.models.folder import DTYPES, load_model, load_tokenizer
-from lorap.names import HISTORY, TIMING
-from lorap.specs import TuneSpec
+from lorap.model.folder import DTYPES, load_model, load_tokenizer
 from lorap.tune.checkpoints import Seal, last_checkpoint
 from lorap.tune.lora import attach, save_adapter
 from lorap.tune.watch import Watch, history_of

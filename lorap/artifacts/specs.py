@@ -1,0 +1,158 @@
+"""The settings of one step, and only those: what Snakemake compares and what an artifact's meta.json records.
+
+A spec says what is made, not where or on which device. ``code`` is the hash of the code that the step runs, so an
+edit to it makes the step's artifacts out of date.
+"""
+
+import json
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from lorap.artifacts.codehash import code_hash
+from lorap.model.plan import Form
+from lorap.settings.schema import (
+    Calibrate,
+    Cost,
+    Count,
+    Grid,
+    Method,
+    Perplexity,
+    Report,
+    Sparsity,
+    Tune,
+    Window,
+    Zeroshot,
+)
+from lorap.settings.sources import CorpusSource, Dtype, ModelSource, Name, TextSource
+from lorap.strict import Strict
+
+
+class Spec(Strict):
+    """Base of the steps' settings; ``module`` is where the step's code starts."""
+
+    module: ClassVar[str]
+    code: str = Field(default="", validate_default=False)
+
+    def sealed(self) -> Self:
+        """The spec with the hash of the step's code."""
+        return self.model_copy(update={"code": code_hash(self.module)})
+
+    def canonical(self) -> str:
+        """One JSON string for equal settings: keys sorted, no spaces."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+class FetchSpec(Spec):
+    """A model by source."""
+
+    module = "lorap.data.download"
+    name: str
+    model: ModelSource = Field(discriminator="source")
+
+
+class CalibrateSpec(Spec):
+    """Calibration windows; ``corpus`` is the label, ``source`` None means a text file given beside the spec."""
+
+    module = "lorap.data.draw"
+    corpus: str
+    source: TextSource | None
+    nsamples: Count
+    seqlen: Count
+    seed: int
+
+
+class CompressSpec(Spec):
+    """A method at a sparsity, and how it is computed and stored."""
+
+    module = "lorap.compress.run"
+    method: Method
+    sparsity: Sparsity
+    form: Form
+    dtype: Dtype
+    batch: Count
+    offload: bool
+
+
+class TuneSpec(Spec):
+    """How to tune; ``source`` None means a file given beside the spec."""
+
+    module = "lorap.tune.train"
+    tune: Tune
+    source: CorpusSource | None
+    seed: int
+
+
+class RedecomposeSpec(Spec):
+    """The rank to factor at: ``k+r`` joins the factors and is exact, ``k`` and a number truncate."""
+
+    module = "lorap.tune.rejoin"
+    rank: Literal["k+r", "k"] | Count
+    batch: Count
+
+
+class ExportSpec(Spec):
+    """The form to export to."""
+
+    module = "lorap.compress.dense"
+    form: Literal["dense"]
+
+
+class PerplexitySpec(Spec):
+    """A perplexity protocol; ``source`` None means a text file given beside the spec."""
+
+    module = "lorap.evaluate.perplexity"
+    corpus: str
+    source: TextSource | None
+    seqlen: Window
+    windows: Count | None
+    batch: Count
+    special_tokens: str
+    dtype: Dtype
+
+
+class CostSpec(Spec):
+    """What to count and to time."""
+
+    module = "lorap.evaluate.cost"
+    cost: Cost
+    dtype: Dtype
+
+
+class ZeroshotSpec(Spec):
+    """Tasks and how many documents of each, drawn with a seed."""
+
+    module = "lorap.evaluate.zeroshot"
+    zeroshot: Zeroshot
+    seed: int
+    dtype: Dtype
+
+
+class SpectraSpec(Spec):
+    """Activation-weighted spectra of a dense model's weights."""
+
+    module = "lorap.evaluate.spectra"
+    batch: Count
+
+
+class SuiteSpec(Spec):
+    """All measurements of one model, which is loaded once for them."""
+
+    module = "lorap.evaluate.suite"
+    perplexity: dict[Name, PerplexitySpec]
+    cost: Cost
+    zeroshot: ZeroshotSpec | None
+
+
+class ReportSpec(Spec):
+    """A grid, the definitions that it uses, and how they are shown."""
+
+    module = "lorap.report.build"
+    name: Name
+    grid: Grid
+    methods: dict[Name, Method]
+    calibrate: dict[Name, Calibrate]
+    tune: dict[Name, Tune]
+    perplexity: dict[Name, Perplexity]
+    zeroshot: Zeroshot | None
+    report: Report

@@ -1,0 +1,1 @@
+"""Compression of a whole model: its plan, the loop over its layers, the run, and the dense export."""

@@ -1,1 +1,0 @@
-"""Is every result what the settings say: what there should be, what is wrong with it, taking over the rest."""

@@ -1,0 +1,1 @@
+"""LLaMA-shaped models: families, folders, weights on disk, the plan of a layer, and the factored model itself."""

@@ -1,0 +1,1 @@
+"""What may stand in params.yaml, and the reading of it; no torch here."""
