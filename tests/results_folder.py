@@ -15,7 +15,7 @@ from lorap.artifacts.grid import (
     tuned_cells,
 )
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.scores import SEVEN
+from lorap.report.read.scores import SEVEN
 from lorap.settings.config import load_params, parse_params
 
 MODEL = "llama-7b"

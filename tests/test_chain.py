@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lorap.artifacts.grid import all_cells
-from lorap.report.chain import NEEDS, chain
+from lorap.report.page.chain import NEEDS, chain
 from tests.results_folder import fill, small_spec
 
 RULES = Path(__file__).parents[1] / "rules"

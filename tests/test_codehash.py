@@ -67,11 +67,11 @@ def test_code_that_a_step_reaches_through_others_makes_it_stale_and_no_other_ste
 
 
 def test_a_figure_does_not_recompress_a_model(package: Path) -> None:
-    assert changed(package, "report/figures.py", lambda text: text + "\nCOLOURS = 3\n") == {"lorap.report.build"}
+    assert changed(package, "report/figures/style.py", lambda text: text + "\nCOLOURS = 3\n") == {"lorap.report.build"}
 
 
 def test_a_template_is_part_of_the_step_that_fills_it(package: Path) -> None:
-    for file in ("report/page.html.j2", "report/page.css.j2", "report/published.csv"):
+    for file in ("report/page/page.html.j2", "report/page/page.css.j2", "report/read/published.csv"):
         assert changed(package, file, lambda text: text + "\n") == {"lorap.report.build"}
 
 

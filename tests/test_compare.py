@@ -12,10 +12,10 @@ import pytest
 
 from lorap.files import write_json
 from lorap.report import catalogue
-from lorap.report.formats import write_table
-from lorap.report.recovery import CHANGE
-from lorap.report.results import read_results
-from lorap.report.tables import make_tables
+from lorap.report.read.results import read_results
+from lorap.report.tables.all_tables import make_tables
+from lorap.report.tables.formats import write_table
+from lorap.report.tables.tuning_tables import CHANGE
 from lorap.workflow.comparison import compare
 from lorap.workflow.snapshot import Tables
 from tests.command import Done, call, fault, succeed

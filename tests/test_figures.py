@@ -13,9 +13,9 @@ from lorap.artifacts.grid import all_cells
 from lorap.artifacts.specs import ReportSpec
 from lorap.report import catalogue
 from lorap.report.build import build_report
-from lorap.report.figures import FIGURES
-from lorap.report.results import read_results
-from lorap.report.style import WIDTH, looks, panels, perplexity_axis
+from lorap.report.figures.all_figures import FIGURES
+from lorap.report.figures.style import WIDTH, looks, panels, perplexity_axis
+from lorap.report.read.results import read_results
 from tests.results_folder import MODEL, fill, perplexity, small_spec
 
 

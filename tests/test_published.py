@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from lorap.artifacts.grid import Cell
-from lorap.report.main_table import main_table
-from lorap.report.published import SAME, VALUES, number, published_main, published_statistics, read_published
-from lorap.report.results import read_results
-from lorap.report.scores import SEVEN
+from lorap.report.read.published import SAME, VALUES, number, published_main, published_statistics, read_published
+from lorap.report.read.results import read_results
+from lorap.report.read.scores import SEVEN
+from lorap.report.tables.main_table import main_table
 from tests.results_folder import CALIBRATION, MODEL, fill, perplexity, small_spec
 
 LORAP_TABLE = "LoRAP README main table (LLaMA-7B)"

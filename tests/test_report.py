@@ -13,11 +13,11 @@ from lorap.artifacts.specs import ReportSpec
 from lorap.errors import LorapError
 from lorap.report import catalogue
 from lorap.report.build import build_report
-from lorap.report.formats import readable, write_table
-from lorap.report.results import read_results
-from lorap.report.scores import AVERAGE, SEVEN
-from lorap.report.table import Table
-from lorap.report.tables import make_tables
+from lorap.report.read.results import read_results
+from lorap.report.read.scores import AVERAGE, SEVEN
+from lorap.report.tables.all_tables import make_tables
+from lorap.report.tables.formats import readable, write_table
+from lorap.report.tables.sourced import Table
 from tests.results_folder import CALIBRATION, MODEL, OWN_TASK, accuracy, fill, perplexity, small_spec
 
 DENSE = Cell(MODEL)

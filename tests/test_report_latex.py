@@ -9,9 +9,9 @@ import pytest
 
 from lorap.report import catalogue
 from lorap.report.build import build_report
-from lorap.report.formats import write_table
-from lorap.report.latex import escaped
-from lorap.report.table import Table
+from lorap.report.tables.formats import write_table
+from lorap.report.tables.latex import escaped
+from lorap.report.tables.sourced import Table
 from tests.results_folder import fill, small_spec
 
 ENGINES = {"pdflatex": ["-interaction=nonstopmode", "-halt-on-error"], "tectonic": []}

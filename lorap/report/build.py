@@ -11,15 +11,15 @@ from lorap.artifacts.names import META
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import new_file, private_folder, sha256_file, write_json
 from lorap.report import catalogue
-from lorap.report.figures import FIGURES
-from lorap.report.formats import exact, write_table
-from lorap.report.main_table import tuned_names
-from lorap.report.page import write_page
-from lorap.report.provenance import parted, read_provenance
-from lorap.report.results import is_main, read_results
-from lorap.report.scores import score_columns
-from lorap.report.style import STYLE, write_figure
-from lorap.report.tables import make_tables
+from lorap.report.figures.all_figures import FIGURES
+from lorap.report.figures.style import STYLE, write_figure
+from lorap.report.page.webpage import write_page
+from lorap.report.read.facts import parted, read_provenance
+from lorap.report.read.results import is_main, read_results
+from lorap.report.read.scores import score_columns
+from lorap.report.tables.all_tables import make_tables
+from lorap.report.tables.formats import exact, write_table
+from lorap.report.tables.main_table import tuned_names
 
 
 def build_report(spec: ReportSpec, folder: Path) -> str:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from lorap.errors import LorapError
 from lorap.report import catalogue
-from lorap.report.ablations import SEED_KEYS, SET, SETTINGS
-from lorap.report.main_table import DIFFERENCE, KEYS
-from lorap.report.recovery import BASE, CHANGE
-from lorap.report.table import CELL, SOURCE
+from lorap.report.tables.ablations import SEED_KEYS, SET, SETTINGS
+from lorap.report.tables.main_table import DIFFERENCE, KEYS
+from lorap.report.tables.sourced import CELL, SOURCE
+from lorap.report.tables.tuning_tables import BASE, CHANGE
 from lorap.workflow.snapshot import Tables
 
 Row = Mapping[str, str]

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from lorap.artifacts import places
 from lorap.artifacts.grid import ADAPTER
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.curves import perplexity_figure, tuning_figure, zeroshot_figure
-from lorap.report.results import is_main, read_layers, read_optional
-from lorap.report.style import finish, looks, panels, perplexity_axis
+from lorap.report.figures.curves import perplexity_figure, tuning_figure, zeroshot_figure
+from lorap.report.figures.style import finish, looks, panels, perplexity_axis
+from lorap.report.read.results import is_main, read_layers, read_optional
 
 Draw = Callable[[ReportSpec, pd.DataFrame, Path], Figure]
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")

@@ -1,19 +1,18 @@
 """What tuning recovers, and what becomes of it when the tuned model is factored again."""
 
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 
 from lorap.artifacts.grid import ADAPTER
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.ablations import value_measures
-from lorap.report.costs import COST
-from lorap.report.table import CELL, MEASURED, SOURCE, Origin, Table, records, with_origins
-from lorap.settings.schema import KeptAs
+from lorap.report.read.results import FORMS
+from lorap.report.read.scores import COST
+from lorap.report.tables.ablations import value_measures
+from lorap.report.tables.sourced import CELL, MEASURED, SOURCE, Origin, Table, records, with_origins
 
 BASE = ["model", "method", "sparsity", "calibration"]
 WITHOUT = "not tuned"
-FORMS: tuple[str, ...] = get_args(KeptAs)
 CHANGE = "exact minus adapter"
 
 

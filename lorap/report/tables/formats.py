@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from lorap.report.latex import NOTHING, latex
-from lorap.report.table import Table
+from lorap.report.tables.latex import NOTHING, latex
+from lorap.report.tables.sourced import Table
 
 LARGE = 1e6
 

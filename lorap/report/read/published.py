@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lorap.report.scores import AVERAGE, SEVEN, TEXTS
+from lorap.report.read.scores import AVERAGE, SEVEN, TEXTS
 
 FILE = Path(__file__).with_name("published.csv")
 STATISTICS = "LLM-Pruner README statistics"

@@ -11,11 +11,12 @@ from itables import options as itables
 
 from lorap.artifacts.grid import Cell, all_cells, tuned_cells
 from lorap.artifacts.specs import ReportSpec
-from lorap.report import catalogue, findings
-from lorap.report.chain import Step, chain
-from lorap.report.formats import exact, header, shown
-from lorap.report.provenance import Fact, cell_facts, measure_facts
-from lorap.report.table import Origin, Table
+from lorap.report import catalogue
+from lorap.report.page import findings
+from lorap.report.page.chain import Step, chain
+from lorap.report.read.facts import Fact, cell_facts, measure_facts
+from lorap.report.tables.formats import exact, header, shown
+from lorap.report.tables.sourced import Origin, Table
 
 TEMPLATE = "page.html.j2"
 BOX, GAP, ARC = 124, 28, 15  # pixels of the chain's picture

@@ -7,9 +7,9 @@ import pandas as pd
 
 from lorap.artifacts.grid import ADAPTER
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.published import published_main
-from lorap.report.results import is_main
-from lorap.report.scores import (
+from lorap.report.read.published import published_main
+from lorap.report.read.results import is_main
+from lorap.report.read.scores import (
     AVERAGE,
     PERPLEXITY,
     SEVEN,
@@ -19,7 +19,7 @@ from lorap.report.scores import (
     score_columns,
     score_measures,
 )
-from lorap.report.table import CELL, MEASURED, SOURCE, Table, records, stacked, with_origins
+from lorap.report.tables.sourced import CELL, MEASURED, SOURCE, Table, records, stacked, with_origins
 from lorap.settings.schema import Tune
 
 KEYS = ["sparsity", "tuned", "model", "method"]

@@ -1,7 +1,7 @@
 """What a grid's result files say, as one row a cell; a missing file leaves its cells empty."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -9,11 +9,13 @@ from lorap.artifacts import names, places
 from lorap.artifacts.grid import Cell, all_cells, compressed_cells, tuned_cells
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import read_json
-from lorap.report.scores import score_columns, task_scores
+from lorap.report.read.scores import score_columns, task_scores
+from lorap.settings.schema import KeptAs
 
 SETTINGS = ["model", "method", "sparsity", "calibration", "tuning", "kept_as"]
 RECIPE = ["attention", "ffn", "allocation", "keep_least"]
 WORDS = ["cell", "model", "method", "calibration", "tuning", "kept_as", "attention", "ffn"]  # the others hold numbers
+FORMS: tuple[str, ...] = get_args(KeptAs)
 COSTS = ["parameters", "macs", "peak_memory_bytes"]
 
 

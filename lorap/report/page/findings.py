@@ -8,10 +8,10 @@ import pandas as pd
 from lorap.artifacts import places
 from lorap.artifacts.grid import all_cells
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.chain import Step, lacks
-from lorap.report.main_table import DIFFERENCE
-from lorap.report.scores import TEXTS
-from lorap.report.table import CELL, Table
+from lorap.report.page.chain import Step, lacks
+from lorap.report.read.scores import TEXTS
+from lorap.report.tables.main_table import DIFFERENCE
+from lorap.report.tables.sourced import CELL, Table
 
 RELATIVE = 0.05  # of a perplexity: a few times the spread over calibration seeds
 POINTS = (

@@ -17,7 +17,7 @@ from lorap.artifacts.grid import (
 from lorap.artifacts.names import META
 from lorap.artifacts.specs import ReportSpec
 from lorap.report import catalogue
-from lorap.report.results import read_optional
+from lorap.report.read.results import read_optional
 
 NEEDS: dict[str, tuple[str, ...]] = {  # what the rules take from the results of other steps
     "models": (),

@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.main_table import tuned_names
-from lorap.report.results import RECIPE
-from lorap.report.scores import PERPLEXITY, SEVEN, score_measures
-from lorap.report.table import CELL, MEASURED, SOURCE, Origin, Table, with_origins
+from lorap.report.read.results import RECIPE
+from lorap.report.read.scores import PERPLEXITY, SEVEN, score_measures
+from lorap.report.tables.main_table import tuned_names
+from lorap.report.tables.sourced import CELL, MEASURED, SOURCE, Origin, Table, with_origins
 
 SETTINGS = [*RECIPE, "calibration"]
 SEED_KEYS = ["model", "method", "sparsity", "tuned"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lorap.report.published import JOIN
+from lorap.report.read.published import JOIN
 
 MEASURED = "this run"  # the source of a row that needs no note
 SOURCE, CELL = "source", "cell"

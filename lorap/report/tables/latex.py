@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from lorap.report.table import Table
+from lorap.report.tables.sourced import Table
 
 LINE = 80  # characters of small type that fit a line of a page of LaTeX's article
 PAGE = 42  # and lines of them

@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.ablations import ablation, seeds_table
-from lorap.report.costs import cost_table, timing_table, tuning_cost_table
-from lorap.report.main_table import main_table
-from lorap.report.recovery import redecompose_table, tuning_table
-from lorap.report.table import Table
+from lorap.report.tables.ablations import ablation, seeds_table
+from lorap.report.tables.cost_tables import cost_table, timing_table, tuning_cost_table
+from lorap.report.tables.main_table import main_table
+from lorap.report.tables.sourced import Table
+from lorap.report.tables.tuning_tables import redecompose_table, tuning_table
 
 TABLES: dict[str, Callable[[ReportSpec, pd.DataFrame], Table]] = {
     "main": main_table,

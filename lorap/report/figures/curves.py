@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from lorap.artifacts.grid import Cell
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.recovery import FORMS
-from lorap.report.results import is_main, read_tunings
-from lorap.report.scores import AVERAGE, SEVEN, score_columns
-from lorap.report.style import finish, looks, panels, perplexity_axis
+from lorap.report.figures.style import finish, looks, panels, perplexity_axis
+from lorap.report.read.results import FORMS, is_main, read_tunings
+from lorap.report.read.scores import AVERAGE, SEVEN, score_columns
 
 
 def perplexity_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:

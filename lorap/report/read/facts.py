@@ -8,8 +8,8 @@ from lorap.artifacts import names, places
 from lorap.artifacts.grid import Cell, all_cells, compressed_cells, redecomposed_cells, tuned_cells
 from lorap.artifacts.names import META, TIMING
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.costs import COST, TUNING
-from lorap.report.results import read_optional
+from lorap.report.read.results import read_optional
+from lorap.report.read.scores import COST, TUNING
 
 FILES = {"perplexity": names.PERPLEXITY, "zero-shot": names.ZEROSHOT, COST: names.COST}  # by a measure's first word
 WALL = "wall_seconds"

@@ -6,13 +6,12 @@ from typing import Any
 import pandas as pd
 
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.main_table import KEYS, in_blocks, tuned_names
-from lorap.report.published import published_statistics
-from lorap.report.results import is_main, read_tunings
-from lorap.report.table import CELL, MEASURED, SOURCE, Origin, Table, stacked, with_origins
+from lorap.report.read.published import published_statistics
+from lorap.report.read.results import is_main, read_tunings
+from lorap.report.read.scores import COST, TUNING
+from lorap.report.tables.main_table import KEYS, in_blocks, tuned_names
+from lorap.report.tables.sourced import CELL, MEASURED, SOURCE, Origin, Table, stacked, with_origins
 
-COST = "cost"
-TUNING = "tuning"
 MIB = 2**20
 
 

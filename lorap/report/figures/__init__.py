@@ -1,0 +1,1 @@
+"""Figures: how each is drawn from the results, in one style."""

@@ -1,0 +1,1 @@
+"""The page: all tables and figures in one file of HTML."""

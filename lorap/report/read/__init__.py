@@ -1,0 +1,1 @@
+"""What a grid left behind, read: its results, their provenance, and the published numbers."""
