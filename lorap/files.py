@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,12 +28,20 @@ def new_folder(out: Path) -> Iterator[Path]:
     with private_folder(out) as partial:
         yield partial
         (partial / MARKER).touch()
+        _obey_umask(partial)
         with private_folder(out, "old") as old:  # a folder is moved at once, but not deleted at once
             if out.exists():
                 out.rename(old / out.name)
             _keep(*partial.iterdir(), partial)
             partial.rename(out)
             _keep(out.parent)
+
+
+def _obey_umask(folder: Path) -> None:
+    """Gives all in a folder the mode of a new file or folder: some libraries write files for their owner alone."""
+    of_folders, of_files = (stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / MARKER))
+    for path in folder.rglob("*"):
+        path.chmod(of_folders if path.is_dir() else of_files)
 
 
 def _keep(*paths: Path) -> None:
