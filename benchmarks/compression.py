@@ -31,9 +31,9 @@ from benchmarks.work import (
     plain_procedure,
     recipe_of,
 )
-from lorap.compress.loop import LayerLoop
-from lorap.compress.planning import plan_model
-from lorap.compress.run import compress_layer
+from lorap.compression.loop import LayerLoop
+from lorap.compression.planning import plan_model
+from lorap.compression.run import compress_layer
 from lorap.core.factorise import factorise
 from lorap.files import write_json
 from lorap.model.folder import read_config

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from lorap.compress.run import compress
+from lorap.compression.run import compress
 from lorap.data.corpora import pydoc_rows, read_text
 from lorap.data.windows import cut_windows, draw_windows
-from lorap.evaluate.perplexity import window_losses
+from lorap.evaluation.perplexity import window_losses
 from lorap.machine.meter import peak_memory
 from lorap.methods import Recipe, make_recipe
 from lorap.model.folder import load_model, load_tokenizer

@@ -6,7 +6,7 @@ import torch
 
 from lorap.model.folder import load_model
 from lorap.settings.schema import Tune
-from lorap.tune.lora import attach, save_adapter
+from lorap.tuning.lora import attach, save_adapter
 
 TUNE = Tune(
     corpus="file", form="factored", rows=None, held_out=2, split_seed=42, cutoff=16, rank=4, alpha=8, dropout=0.0,

@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorap.artifacts.specs import ZeroshotSpec
-from lorap.evaluate.choice import choice_documents
-from lorap.evaluate.zeroshot import measure_zeroshot
+from lorap.evaluation.choice import choice_documents
+from lorap.evaluation.zeroshot import measure_zeroshot
 from lorap.model.folder import load_model, load_tokenizer
 from lorap.settings.schema import Zeroshot
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lorap.compress.run import compress
+from lorap.compression.run import compress
 from lorap.methods import make_recipe
 
 CPU = torch.device("cpu")

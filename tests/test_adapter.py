@@ -16,11 +16,11 @@ from transformers import AutoModelForCausalLM
 from lorap.artifacts.meta import new_artifact
 from lorap.artifacts.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from lorap.artifacts.specs import RedecomposeSpec
-from lorap.compress.dense import export_dense
+from lorap.compression.dense import export_dense
 from lorap.errors import LorapError
 from lorap.model.folder import load_model
-from lorap.tune.loading import load_tuned, read_adapter
-from lorap.tune.lora import load_adapter
+from lorap.tuning.loading import load_tuned, read_adapter
+from lorap.tuning.lora import load_adapter
 from tests.adapters import random_adapter
 from tests.compare import BOUND, compressed, total_variation
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, PreTrainedConfig, Qwen2Config
 
-from lorap.compress.planning import plan_model
+from lorap.compression.planning import plan_model
 from lorap.core.budget import attention_ranks, break_even_rank, ffn_ranks, rank_for, removed_positions
 from lorap.methods import make_recipe
 from tests.published import FFN, QK, VO, Shape, removed, square_ranks

@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from lorap.compress.dense import export_dense
-from lorap.compress.loop import LayerLoop
-from lorap.compress.planning import plan_model
-from lorap.compress.run import compress_layer
+from lorap.compression.dense import export_dense
+from lorap.compression.loop import LayerLoop
+from lorap.compression.planning import plan_model
+from lorap.compression.run import compress_layer
 from lorap.errors import LorapError
 from lorap.methods import make_recipe
 from lorap.model.folder import load_model, load_tokenizer, read_config

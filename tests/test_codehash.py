@@ -62,7 +62,7 @@ def test_words_and_spaces_leave_every_artifact_fresh(package: Path, edit: Edit) 
 
 def test_code_that_a_step_reaches_through_others_makes_it_stale_and_no_other_step(package: Path) -> None:
     stale = changed(package, "core/budget.py", lambda text: text.replace("int(", "round("))
-    assert {"lorap.compress.run", "lorap.compress.dense"} <= stale
+    assert {"lorap.compression.run", "lorap.compression.dense"} <= stale
     assert not stale & {"lorap.data.draw", "lorap.report.build"}
 
 
@@ -81,8 +81,8 @@ def test_the_command_line_is_no_part_of_any_step(package: Path) -> None:
 
 
 def test_a_string_that_is_no_docstring_counts(package: Path) -> None:
-    stale = changed(package, "compress/run.py", lambda text: text.replace('unit="layer"', 'unit="block"'))
-    assert "lorap.compress.run" in stale
+    stale = changed(package, "compression/run.py", lambda text: text.replace('unit="layer"', 'unit="block"'))
+    assert "lorap.compression.run" in stale
 
 
 def test_a_new_import_brings_in_what_it_names_even_inside_a_function(package: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_new_import_brings_in_what_it_names_even_inside_a_function(package: Pa
     (package / "data" / "windows.py").write_text((package / "data" / "windows.py").read_text() + use)
     stale = changed(package, "extra.py", lambda text: text.replace("1", "2"))
     assert "lorap.data.draw" in stale
-    assert "lorap.compress.run" not in stale
+    assert "lorap.compression.run" not in stale
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from lorap.evaluate.cost import measure_cost
+from lorap.evaluation.cost import measure_cost
 from lorap.machine.meter import peak_memory, reset_peak_memory
 from lorap.model.folder import load_model
 from lorap.settings.schema import Cost

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lorap.compress.run import compress
+from lorap.compression.run import compress
 from lorap.errors import LorapError
 from lorap.files import new_folder
 from lorap.methods import make_recipe

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lorap.compress.loop import LayerLoop
+from lorap.compression.loop import LayerLoop
 from lorap.errors import LorapError
 from lorap.methods import make_recipe
 from lorap.model.family import READERS, decoder_layers, projection_shapes

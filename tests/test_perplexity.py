@@ -13,7 +13,7 @@ from lorap.artifacts.specs import PerplexitySpec
 from lorap.data.corpora import pydoc_rows
 from lorap.data.windows import cut_windows
 from lorap.errors import LorapError
-from lorap.evaluate.perplexity import measure_perplexity, window_losses
+from lorap.evaluation.perplexity import measure_perplexity, window_losses
 from lorap.files import sha256_text
 from lorap.settings.sources import FilesCorpus, PydocCorpus
 from tests.conftest import VOCABULARY

@@ -8,16 +8,16 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from lorap.artifacts.specs import RedecomposeSpec
-from lorap.compress.planning import count_parameters, plan_model
+from lorap.compression.planning import count_parameters, plan_model
 from lorap.core.factorise import truncate
 from lorap.methods import make_recipe
 from lorap.model.family import PROJECTIONS, decoder_layers, projection
 from lorap.model.folder import factored_config, load_model, read_config, skeleton
 from lorap.model.modeling_lorap import LowRankLinear
 from lorap.model.plan import LayerPlan
-from lorap.tune.adapter import Adapter, read_adapter
-from lorap.tune.loading import load_tuned
-from lorap.tune.rejoin import plan_again, redecompose
+from lorap.tuning.adapter import Adapter, read_adapter
+from lorap.tuning.loading import load_tuned
+from lorap.tuning.rejoin import plan_again, redecompose
 from tests.adapters import TUNE, random_adapter
 from tests.compare import BOUND, CPU, compressed, total_variation
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from lorap.artifacts.names import ADAPTER_WEIGHTS
-from lorap.tune.checkpoints import HASHES, last_checkpoint
+from lorap.tuning.checkpoints import HASHES, last_checkpoint
 from tests.command import launch, succeed
 
 STEPS = 40

@@ -15,8 +15,8 @@ import torch
 from lorap.artifacts.specs import TuneSpec
 from lorap.files import sha256_file, write_json
 from lorap.model import modeling_lorap
-from lorap.tune.checkpoints import HASHES, last_checkpoint
-from lorap.tune.train import train
+from lorap.tuning.checkpoints import HASHES, last_checkpoint
+from lorap.tuning.train import train
 from tests.adapters import TUNE, random_adapter
 from tests.command import call, fault, succeed
 from tests.gguf_file import write_gguf

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
-from lorap.evaluate.spectra import POINTS, held_energy, measure_spectra
+from lorap.evaluation.spectra import POINTS, held_energy, measure_spectra
 from lorap.model.family import PROJECTIONS
 from lorap.model.folder import load_model
 from tests.compare import CPU, compressed

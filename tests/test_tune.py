@@ -14,9 +14,9 @@ from lorap.artifacts.specs import TuneSpec
 from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
 from lorap.model.folder import load_model, load_tokenizer
-from lorap.tune.checkpoints import prepare_checkpoints
-from lorap.tune.lora import attach
-from lorap.tune.train import train
+from lorap.tuning.checkpoints import prepare_checkpoints
+from lorap.tuning.lora import attach
+from lorap.tuning.train import train
 from tests.adapters import TUNE
 from tests.compare import compressed
 

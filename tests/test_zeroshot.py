@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from lorap.evaluate.choice import choice_documents
-from lorap.evaluate.tasks import TASKS, write_tasks
-from lorap.evaluate.zeroshot import draw_rows, measure_zeroshot
+from lorap.evaluation.choice import choice_documents
+from lorap.evaluation.tasks import TASKS, write_tasks
+from lorap.evaluation.zeroshot import draw_rows, measure_zeroshot
 from lorap.model.folder import load_model, load_tokenizer
 from tests.asking import (
     LOCAL,

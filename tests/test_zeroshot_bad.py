@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from lorap.errors import LorapError
-from lorap.evaluate.tasks import TASKS
-from lorap.evaluate.zeroshot import measure_zeroshot
+from lorap.evaluation.tasks import TASKS
+from lorap.evaluation.zeroshot import measure_zeroshot
 from lorap.model.folder import load_model, load_tokenizer
 from tests.asking import measure, spec_of
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lorap.evaluate.choice import choice_documents
-from lorap.evaluate.zeroshot import draw_rows
+from lorap.evaluation.choice import choice_documents
+from lorap.evaluation.zeroshot import draw_rows
 from tests.asking import LOCAL, measure
 from tests.hub import COMMIT, serve_hub
 

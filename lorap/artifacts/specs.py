@@ -65,7 +65,7 @@ class CalibrateSpec(Spec):
 class CompressSpec(Spec):
     """A method at a sparsity, and how it is computed and stored."""
 
-    module = "lorap.compress.run"
+    module = "lorap.compression.run"
     method: Method
     sparsity: Sparsity
     form: Form
@@ -77,7 +77,7 @@ class CompressSpec(Spec):
 class TuneSpec(Spec):
     """How to tune; ``source`` None means a file given beside the spec."""
 
-    module = "lorap.tune.train"
+    module = "lorap.tuning.train"
     tune: Tune
     source: CorpusSource | None
     seed: int
@@ -86,7 +86,7 @@ class TuneSpec(Spec):
 class RedecomposeSpec(Spec):
     """The rank to factor at: ``k+r`` joins the factors and is exact, ``k`` and a number truncate."""
 
-    module = "lorap.tune.rejoin"
+    module = "lorap.tuning.rejoin"
     rank: Literal["k+r", "k"] | Count
     batch: Count
 
@@ -94,14 +94,14 @@ class RedecomposeSpec(Spec):
 class ExportSpec(Spec):
     """The form to export to."""
 
-    module = "lorap.compress.dense"
+    module = "lorap.compression.dense"
     form: Literal["dense"]
 
 
 class PerplexitySpec(Spec):
     """A perplexity protocol; ``source`` None means a text file given beside the spec."""
 
-    module = "lorap.evaluate.perplexity"
+    module = "lorap.evaluation.perplexity"
     corpus: str
     source: TextSource | None
     seqlen: Window
@@ -114,7 +114,7 @@ class PerplexitySpec(Spec):
 class CostSpec(Spec):
     """What to count and to time."""
 
-    module = "lorap.evaluate.cost"
+    module = "lorap.evaluation.cost"
     cost: Cost
     dtype: Dtype
 
@@ -122,7 +122,7 @@ class CostSpec(Spec):
 class ZeroshotSpec(Spec):
     """Tasks and how many documents of each, drawn with a seed."""
 
-    module = "lorap.evaluate.zeroshot"
+    module = "lorap.evaluation.zeroshot"
     zeroshot: Zeroshot
     seed: int
     dtype: Dtype
@@ -131,14 +131,14 @@ class ZeroshotSpec(Spec):
 class SpectraSpec(Spec):
     """Activation-weighted spectra of a dense model's weights."""
 
-    module = "lorap.evaluate.spectra"
+    module = "lorap.evaluation.spectra"
     batch: Count
 
 
 class SuiteSpec(Spec):
     """All measurements of one model, which is loaded once for them."""
 
-    module = "lorap.evaluate.suite"
+    module = "lorap.evaluation.suite"
     perplexity: dict[Name, PerplexitySpec]
     cost: Cost
     zeroshot: ZeroshotSpec | None

@@ -121,7 +121,7 @@ def corpus_of(arguments: Namespace, corpora: dict[str, Any]) -> dict[str, Any]:
 
 def plan(arguments: Namespace) -> None:
     """``lorap plan``."""
-    from lorap.compress.planning import describe_plan, plan_model
+    from lorap.compression.planning import describe_plan, plan_model
     from lorap.model.folder import read_config
 
     if arguments.tokens < 1:
@@ -146,7 +146,7 @@ def _sparsity(arguments: Namespace) -> float:
 def compress(arguments: Namespace) -> None:
     """``lorap compress``."""
     from lorap.artifacts.meta import new_artifact
-    from lorap.compress.run import compress as compress_model
+    from lorap.compression.run import compress as compress_model
     from lorap.data.calibration import read_calibration
     from lorap.model.folder import DTYPES, find_tokenizer
 
@@ -188,7 +188,7 @@ def _compress_spec(arguments: Namespace) -> CompressSpec:
 def export(arguments: Namespace) -> None:
     """``lorap export``."""
     from lorap.artifacts.meta import new_artifact
-    from lorap.compress.dense import export_dense
+    from lorap.compression.dense import export_dense
 
     spec = spec_from(ExportSpec, form=arguments.form)
     with new_artifact(arguments.out, spec, {"model": arguments.model}, folder=True) as folder:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def perplexity(arguments: Namespace) -> None:
     """``lorap evaluate perplexity``."""
-    from lorap.evaluate.perplexity import measure_perplexity
+    from lorap.evaluation.perplexity import measure_perplexity
     from lorap.model.folder import load_tokenizer
 
     params = load_params(arguments.params)
@@ -43,7 +43,7 @@ def perplexity(arguments: Namespace) -> None:
 
 def cost(arguments: Namespace) -> None:
     """``lorap evaluate cost``."""
-    from lorap.evaluate.cost import measure_cost
+    from lorap.evaluation.cost import measure_cost
 
     cost = load_params(arguments.params).evaluate.cost
     spec = spec_from(CostSpec, cost=cost, dtype=arguments.dtype or "auto")
@@ -57,8 +57,8 @@ def cost(arguments: Namespace) -> None:
 
 def zeroshot(arguments: Namespace) -> None:
     """``lorap evaluate zeroshot``."""
-    from lorap.evaluate.tasks import TASKS
-    from lorap.evaluate.zeroshot import measure_zeroshot
+    from lorap.evaluation.tasks import TASKS
+    from lorap.evaluation.zeroshot import measure_zeroshot
     from lorap.model.folder import load_tokenizer
 
     tasks = arguments.tasks.split(",") if arguments.tasks else list(TASKS)
@@ -76,7 +76,7 @@ def zeroshot(arguments: Namespace) -> None:
 def spectra(arguments: Namespace) -> None:
     """``lorap evaluate spectra``."""
     from lorap.data.calibration import read_calibration
-    from lorap.evaluate.spectra import measure_spectra
+    from lorap.evaluation.spectra import measure_spectra
     from lorap.model.folder import find_tokenizer
 
     if arguments.spec:
@@ -94,7 +94,7 @@ def spectra(arguments: Namespace) -> None:
 
 def suite(arguments: Namespace) -> None:
     """``lorap evaluate suite``."""
-    from lorap.evaluate.suite import run_suite
+    from lorap.evaluation.suite import run_suite
 
     spec = parse_spec(SuiteSpec, arguments.spec)
     with on_device(arguments.device, "evaluate.batch or evaluate.cost.batches") as device:
@@ -105,7 +105,7 @@ def suite(arguments: Namespace) -> None:
 def _load(arguments: Namespace, dtype: str, device: "torch.device") -> "PreTrainedModel":
     """The model that was asked for, with its adapter where one is given."""
     from lorap.model.folder import DTYPES
-    from lorap.tune.loading import load_tuned
+    from lorap.tuning.loading import load_tuned
 
     return load_tuned(arguments.model, arguments.adapter, DTYPES.get(dtype), device)
 

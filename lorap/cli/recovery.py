@@ -23,8 +23,8 @@ OWN_HELD_OUT = 0.1  # of a user's own file, which may have fewer rows than the p
 def tune(arguments: Namespace) -> None:
     """``lorap tune``; under torchrun every process runs it, and the first one writes."""
     from lorap.artifacts.meta import artifact_id, new_artifact
-    from lorap.tune.checkpoints import prepare_checkpoints
-    from lorap.tune.train import data_origin, train
+    from lorap.tuning.checkpoints import prepare_checkpoints
+    from lorap.tuning.train import data_origin, train
 
     spec = parse_spec(TuneSpec, arguments.spec) if arguments.spec else _tune_spec(arguments)
     data = Path(arguments.data) if spec.source is None and arguments.data else None
@@ -78,7 +78,7 @@ def redecompose(arguments: Namespace) -> None:
     from lorap.artifacts.meta import new_artifact
     from lorap.data.calibration import read_calibration
     from lorap.model.folder import find_tokenizer
-    from lorap.tune.rejoin import redecompose as factor_again
+    from lorap.tuning.rejoin import redecompose as factor_again
 
     if arguments.spec:
         spec = parse_spec(RedecomposeSpec, arguments.spec)

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorap.artifacts.specs import ZeroshotSpec
 from lorap.errors import LorapError
-from lorap.evaluate.harness import CPU_BATCH, ask, has_answer, load_task, undisturbed, wrap
-from lorap.evaluate.tasks import TASKS, data_folder, write_tasks
+from lorap.evaluation.harness import CPU_BATCH, ask, has_answer, load_task, undisturbed, wrap
+from lorap.evaluation.tasks import TASKS, data_folder, write_tasks
 from lorap.files import sha256_text
 
 METRICS = ("acc", "acc_norm")

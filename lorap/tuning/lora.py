@@ -18,7 +18,7 @@ from lorap.model.family import PROJECTIONS
 from lorap.model.folder import UNUSABLE, first_line
 from lorap.model.modeling_lorap import LowRankLinear
 from lorap.settings.schema import Tune
-from lorap.tune.adapter import read_adapter
+from lorap.tuning.adapter import read_adapter
 
 
 def attach(model: PreTrainedModel, tune: Tune) -> PeftModel:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lorap.compress.loop import LayerLoop
+from lorap.compression.loop import LayerLoop
 from lorap.core.factorise import spectrum
 from lorap.errors import LorapError
 from lorap.model.family import INPUT_OF, PROJECTIONS, linear

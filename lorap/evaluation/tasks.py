@@ -12,7 +12,7 @@ import yaml
 
 from lorap.data.corpora import LOCAL_ROOT
 from lorap.errors import LorapError
-from lorap.evaluate.choice import choice_documents
+from lorap.evaluation.choice import choice_documents
 from lorap.files import sha256_file
 from lorap.settings.schema import Zeroshot
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from lorap.artifacts.meta import meta_path, read_meta
 from lorap.model.folder import load_model
 from lorap.model.plan import Form
-from lorap.tune.adapter import require_base
+from lorap.tuning.adapter import require_base
 
 
 def load_tuned(
@@ -23,7 +23,7 @@ def load_tuned(
         return load_model(folder, dtype, device)
     require_base(adapter, folder)
     form: Form = read_meta(adapter)["spec"]["tune"]["form"] if meta_path(adapter).is_file() else "factored"
-    from lorap.tune.lora import load_adapter  # peft takes a second to import, most models have no adapter
+    from lorap.tuning.lora import load_adapter  # peft takes a second to import, most models have no adapter
 
     model = load_model(folder, dtype, device, form)
     return load_adapter(model, adapter)  # it answers like the model that it wraps

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lorap.compress.planning import dense_config
+from lorap.compression.planning import dense_config
 from lorap.errors import LorapError
 from lorap.model.folder import open_weights, read_config, skeleton, write_companions
 from lorap.model.modeling_lorap import LorapConfig

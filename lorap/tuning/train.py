@@ -21,9 +21,9 @@ from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
 from lorap.files import write_json
 from lorap.model.folder import DTYPES, load_model, load_tokenizer
-from lorap.tune.checkpoints import Seal, last_checkpoint
-from lorap.tune.lora import attach, save_adapter
-from lorap.tune.watch import Watch, history_of
+from lorap.tuning.checkpoints import Seal, last_checkpoint
+from lorap.tuning.lora import attach, save_adapter
+from lorap.tuning.watch import Watch, history_of
 
 if TYPE_CHECKING:
     import datasets

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lorap.artifacts.names import LAYERS
-from lorap.compress.loop import LayerLoop
-from lorap.compress.planning import Plan, plan_model
+from lorap.compression.loop import LayerLoop
+from lorap.compression.planning import Plan, plan_model
 from lorap.errors import LorapError
 from lorap.files import write_json
 from lorap.methods import Recipe

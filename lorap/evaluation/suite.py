@@ -7,12 +7,12 @@ import torch
 from lorap.artifacts.meta import new_artifact
 from lorap.artifacts.names import COST, PERPLEXITY, ZEROSHOT
 from lorap.artifacts.specs import SuiteSpec
-from lorap.evaluate.cost import measure_cost
-from lorap.evaluate.perplexity import measure_perplexity
-from lorap.evaluate.zeroshot import measure_zeroshot
+from lorap.evaluation.cost import measure_cost
+from lorap.evaluation.perplexity import measure_perplexity
+from lorap.evaluation.zeroshot import measure_zeroshot
 from lorap.files import write_json
 from lorap.model.folder import load_tokenizer
-from lorap.tune.loading import load_tuned
+from lorap.tuning.loading import load_tuned
 
 
 def run_suite(

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 
 from lorap.artifacts.names import LAYERS
 from lorap.artifacts.specs import RedecomposeSpec
-from lorap.compress.loop import LayerLoop
+from lorap.compression.loop import LayerLoop
 from lorap.core.budget import break_even_rank
 from lorap.core.factorise import relative_error, truncate
 from lorap.files import write_json
@@ -20,7 +20,7 @@ from lorap.model.folder import factored_config, open_weights, read_config, skele
 from lorap.model.modeling_lorap import LorapConfig, LowRankLinear
 from lorap.model.plan import LayerPlan
 from lorap.model.stream import Layers, set_factors, set_linear, stream_layers, write_weights
-from lorap.tune.adapter import Adapter, read_adapter, require_base
+from lorap.tuning.adapter import Adapter, read_adapter, require_base
 
 Factors = tuple[Tensor, Tensor]  # (out, k) and (k, in), float32
 Errors = dict[str, float]
