@@ -16,7 +16,7 @@ BOUND = 1e-3  # total variation; an error 0.05 % above the optimum already moves
 
 def compressed(folder: Path, out: Path, input_ids: Tensor, sparsity: float = 0.5, **changes: Any) -> Path:
     """The folder of a model compressed as published, but for the changes, which are those of a recipe or of the run."""
-    treatment = {"attention": "awsvd", "ffn": "prune", "allocation": 3.0, "keep_least": 0.01}
+    treatment: dict[str, Any] = {"attention": "awsvd", "ffn": "prune", "allocation": 3.0, "keep_least": 0.01}
     treatment |= {name: changes.pop(name) for name in list(changes) if name in treatment}
     out.mkdir()
     compress(folder, input_ids, make_recipe(**treatment, sparsity=sparsity), out, device=CPU, quiet=True, **changes)

@@ -62,7 +62,7 @@ def layer_arguments(model: PreTrainedModel, window: Tensor) -> list[dict[str, An
 
 def owner(layer: nn.Module, name: str) -> nn.Module:
     """The sub-layer that a projection belongs to."""
-    return layer.mlp if name in FFN else layer.self_attn
+    return layer.get_submodule("mlp" if name in FFN else "self_attn")
 
 
 class Seen:

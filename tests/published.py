@@ -12,7 +12,7 @@ def attention_ranks(shapes: Mapping[str, Shape], keep: float, a: float) -> dict[
     h = shapes["q_proj"][0]
     if all(shapes[name] == (h, h) for name in QK + VO):
         k_min, k_max = square_ranks(h, keep, a)
-        return dict.fromkeys(QK, k_min) | dict.fromkeys(VO, k_max)
+        return {"q_proj": k_min, "k_proj": k_min, "v_proj": k_max, "o_proj": k_max}
     budget = keep * (sizes[QK] + sizes[VO])
     shares = {VO: budget * a / (1 + a), QK: budget / (1 + a)}
     for full, other in ((VO, QK), (QK, VO)):

@@ -130,7 +130,7 @@ def fill_cell(spec: ReportSpec, folder: Path, cell: Cell) -> None:
     _artifact(place / "zeroshot.json", META, {"tasks": tasks, "protocol": {"num_fewshot": 0, "tasks": asked}})
 
 
-META: Mapping[str, Any] = {
+META: dict[str, Any] = {
     "spec": {}, "inputs": {}, "origin": {}, "id": "1d", "sha256": "5a",
     "versions": {"python": "3.11.7", "torch": "2.13.0"}, "git_commit": COMMIT,
     "device": "x86_64", "wall_seconds": 12.345,

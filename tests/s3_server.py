@@ -130,12 +130,12 @@ def introduce(endpoint: str) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
 
-def wait_for(happened: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     """Waits until something has happened while a process runs."""
     given_up = time.monotonic() + LIMIT
     while not happened():
-        assert process.poll() is None, f"{process.args} ended with {process.returncode}"
-        assert time.monotonic() < given_up, f"{process.args}: still waiting after {LIMIT} s"
+        assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
+        assert time.monotonic() < given_up, f"{process.args!r}: still waiting after {LIMIT} s"
         time.sleep(0.02)
 
 

@@ -19,7 +19,8 @@ from lorap.artifacts.specs import RedecomposeSpec
 from lorap.compression.dense import export_dense
 from lorap.errors import LorapError
 from lorap.model.folder import load_model
-from lorap.tuning.loading import load_tuned, read_adapter
+from lorap.tuning.adapter import read_adapter
+from lorap.tuning.loading import load_tuned
 from lorap.tuning.lora import load_adapter
 from tests.adapters import random_adapter
 from tests.compare import BOUND, compressed, total_variation

@@ -13,17 +13,26 @@ from lorap.errors import LorapError
 from lorap.files import new_file, new_folder, write_json
 from tests.command import refused, succeed
 
-COMPRESS = ("compress", "--model", "model", "--calibration", "c.safetensors", "--sparsity", 0.5, "--out")
+COMPRESS: tuple[object, ...] = (
+    "compress",
+    "--model",
+    "model",
+    "--calibration",
+    "c.safetensors",
+    "--sparsity",
+    0.5,
+    "--out",
+)
 CALIBRATE = ("calibrate", "--model", "model", "--text", "book.txt", "--nsamples", 100, "--out")
 COST = ("evaluate", "cost", "--model", "model", "--out")
-FETCH = ("fetch", "model", "--out")
+FETCH: tuple[object, ...] = ("fetch", "model", "--out")
 
 
 @pytest.fixture
 def disk(work: Path) -> Iterator[Path]:
     """A disk of 64 KB in the working folder."""
     (work / "disk").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", work / "disk"]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(work / "disk")]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("cannot mount a small disk here, which takes root")
     yield Path("disk")

@@ -1,6 +1,7 @@
 """Low-rank factors against closed forms and a float64 SVD; the sums that their metrics come from."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -28,7 +29,11 @@ def second_moment(features: int) -> Tensor:
     return x.T @ x / len(x)
 
 
-METRICS = {"plain": lambda features: None, "scale": scales, "full": second_moment}
+METRICS: dict[str, Callable[[int], Tensor | None]] = {
+    "plain": lambda features: None,
+    "scale": scales,
+    "full": second_moment,
+}
 
 
 def root(metric: Tensor | None, features: int) -> Tensor:

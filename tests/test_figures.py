@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
@@ -35,8 +36,8 @@ def draw(spec: ReportSpec, folder: Path, name: str) -> Figure:
 
 def curves(axis: Axes) -> dict[str, list[tuple[float, float]]]:
     """Points by the name of their curve."""
-    lines = {str(line.get_label()): line for line in axis.lines}
-    return {name: list(zip(*line.get_data(), strict=True)) for name, line in lines.items() if not name.startswith("_")}
+    lines = {str(line.get_label()): line.get_xydata() for line in axis.lines}
+    return {name: [(x, y) for x, y in np.asarray(points)] for name, points in lines.items() if not name.startswith("_")}
 
 
 def test_every_figure_is_as_wide_as_a_column_for_each_model(spec: ReportSpec, folder: Path) -> None:
@@ -69,7 +70,7 @@ def test_tuning_shows_training_and_held_out_loss_of_every_tuning(spec: ReportSpe
     names = ["lorap 0.2, alpaca", "lorap 0.5, alpaca", "lorap 0.5, alpaca-factored"]
     found = {name: [step for step, _ in points] for name, points in curves(axis).items()}
     assert found == {name: [4, 8] for name in names}
-    assert sorted(len(line.get_xdata()) for line in axis.lines) == [2, 2, 2, 8, 8, 8]
+    assert sorted(len(np.asarray(line.get_xdata())) for line in axis.lines) == [2, 2, 2, 8, 8, 8]
 
 
 def test_curves_differ_in_their_markers_not_only_in_their_shade() -> None:

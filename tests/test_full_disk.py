@@ -17,7 +17,7 @@ FULL = "No space left on device; free space or choose another --out"
 
 def mount(folder: Path, options: str) -> None:
     """Mounts a disk in memory on a folder, or changes the one that is there; skips where that is not allowed."""
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("cannot mount a disk here, which takes root")
 

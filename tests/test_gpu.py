@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -67,13 +68,18 @@ def start(folder: Path, code: str, **variables: str) -> subprocess.Popen[str]:
     )
 
 
+def read_line(stream: IO[str] | None) -> str:
+    assert stream
+    return stream.readline()
+
+
 @contextmanager
 def holder(folder: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A process that holds a device without having waited for it, and the device; it is killed at the end."""
     with start(folder, HOLD, **variables) as process:
         try:
-            assert process.stderr.readline().startswith("lorap: has GPU ")
-            yield process, process.stdout.readline().strip()
+            assert read_line(process.stderr).startswith("lorap: has GPU ")
+            yield process, read_line(process.stdout).strip()
         finally:
             process.kill()
 
@@ -121,14 +127,14 @@ def test_processes_never_share_a_device(tmp_path: Path) -> None:
 def test_who_finds_all_taken_says_so_once_and_waits_until_a_holder_is_killed(tmp_path: Path) -> None:
     with holder(tmp_path) as (first, one), holder(tmp_path) as (_, other), start(tmp_path, HOLD) as waiting:
         assert {one, other} == {"0", "1"}
-        assert waiting.stderr.readline() == "lorap: waiting for a GPU, all are taken: 0, 1\n"
+        assert read_line(waiting.stderr) == "lorap: waiting for a GPU, all are taken: 0, 1\n"
         first.send_signal(signal.SIGKILL)
         assert waiting.communicate("\n") == (f"{one}\n", f"lorap: has GPU {one}\n")
 
 
 def test_children_that_outlive_a_killed_holder_do_not_keep_its_device(tmp_path: Path) -> None:
     with start(tmp_path, WITH_CHILDREN, CUDA_VISIBLE_DEVICES="7") as parent:
-        children = [int(child) for child in parent.stdout.readline().split()]
+        children = [int(child) for child in read_line(parent.stdout).split()]
         parent.kill()
         parent.wait()
         try:

@@ -36,9 +36,9 @@ def test_jobs_that_run_at_once_in_the_workflow_have_devices_of_their_own(tmp_pat
     checkout = make_checkout(tmp_path / "checkout", tiny_folder)
     (tmp_path / "locks").mkdir()
     options = ("--cores", "2", "--resources", "gpu=2", "--quiet", "host")
-    variables = {"CUDA_VISIBLE_DEVICES": "0,1", "TMPDIR": str(tmp_path / "locks")}
+    locks = str(tmp_path / "locks")
     targets = ("stage_compress", "results/demo/evaluate/tiny/spectra.json")
-    printed = checkout.run("snakemake", *targets, *options, **variables)
+    printed = checkout.run("snakemake", *targets, *options, CUDA_VISIBLE_DEVICES="0,1", TMPDIR=locks)
     logs = {str(log.relative_to(checkout.folder)): log.read_text() for log in checkout.folder.glob("logs/**/*.log")}
     device = {log: had for log, text in logs.items() if (had := re.findall(r"lorap: has GPU (\d)$", text, re.M))}
     assert {Path(log).stem for log in device} == {"lorap-0.5", "lorap-1to1-0.5", "spectra"}

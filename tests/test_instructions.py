@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerBase
@@ -24,7 +25,7 @@ def spec(**changes: object) -> TuneSpec:
     return TuneSpec(tune=TUNE.model_copy(update=changes), source=None, seed=0)
 
 
-def write(path: Path, rows: list[dict]) -> Path:
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -101,7 +102,7 @@ def test_rows_without_a_response_inside_the_cutoff_are_left_out_and_counted(
         ([{"instruction": "a", "output": 5}], "row 1 has no text in 'output'"),
     ],
 )
-def test_a_row_without_its_fields_is_named(tmp_path: Path, rows: list[dict], message: str) -> None:
+def test_a_row_without_its_fields_is_named(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(LorapError) as raised:
         read_instructions(write(tmp_path / "rows.jsonl", rows))
     assert message in str(raised.value)

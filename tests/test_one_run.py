@@ -58,4 +58,9 @@ def test_jobs_that_outlive_their_run_keep_its_lock(lock: Path) -> None:
             hold(jobs_are_local=True)
     finally:
         os.kill(int(run.stdout), signal.SIGKILL)
-    wait_for(lambda: free_dead_lock() or not lock.exists())
+
+    def freed() -> bool:
+        free_dead_lock()
+        return not lock.exists()
+
+    wait_for(freed)

@@ -1,6 +1,7 @@
 """Compression against the plain form of the published procedure: the same model must come out."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,13 @@ def dense(folder: Path) -> PreTrainedModel:
 def test_every_treatment_of_every_family_gives_the_model_of_the_plain_procedure(
     family_folder: Path, windows: torch.Tensor, tmp_path: Path, attention: str, ffn: str, sparsity: float
 ) -> None:
-    settings = {"attention": attention, "ffn": ffn, "allocation": 3, "keep_least": 0.01, "sparsity": sparsity}
+    settings: dict[str, Any] = {
+        "attention": attention,
+        "ffn": ffn,
+        "allocation": 3,
+        "keep_least": 0.01,
+        "sparsity": sparsity,
+    }
     plain = compress_plain(dense(family_folder), windows, **settings)
     ours = load_model(compressed(family_folder, tmp_path / "out", windows, batch=5, **settings))
     unseen = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(2))
@@ -40,7 +47,13 @@ def test_every_treatment_of_every_family_gives_the_model_of_the_plain_procedure(
 def test_the_kept_bottom_is_that_of_the_plain_procedure_even_where_it_would_pass_the_end(
     tiny_folder: Path, windows: torch.Tensor, tmp_path: Path, keep_least: float
 ) -> None:
-    settings = {"attention": "none", "ffn": "prune", "allocation": 3, "keep_least": keep_least, "sparsity": 0.5}
+    settings: dict[str, Any] = {
+        "attention": "none",
+        "ffn": "prune",
+        "allocation": 3,
+        "keep_least": keep_least,
+        "sparsity": 0.5,
+    }
     plain = compress_plain(dense(tiny_folder), windows, **settings)
     ours = load_model(compressed(tiny_folder, tmp_path / "out", windows, **settings))
     assert total_variation(ours, plain, windows) < BOUND
@@ -58,7 +71,13 @@ def test_a_real_model_on_real_text_gives_the_model_of_the_plain_procedure(
     tokenizer = load_tokenizer(stories)
     calibration = draw_windows(tokenizer, pydoc_rows("calibration"), nsamples=24, seqlen=64, seed=0)
     unseen = draw_windows(tokenizer, pydoc_rows("evaluation"), nsamples=8, seqlen=64, seed=0)
-    settings = {"attention": attention, "ffn": "prune", "allocation": 3, "keep_least": 0.01, "sparsity": 0.5}
+    settings: dict[str, Any] = {
+        "attention": attention,
+        "ffn": "prune",
+        "allocation": 3,
+        "keep_least": 0.01,
+        "sparsity": 0.5,
+    }
     plain = compress_plain(dense(stories), calibration, **settings)
     ours = load_model(compressed(stories, tmp_path / "out", calibration, dtype=torch.float32, **settings))
     assert total_variation(ours, plain, unseen) < BOUND

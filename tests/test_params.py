@@ -67,4 +67,4 @@ def test_a_protocol_is_a_named_entry_too(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed_after_they_were_checked() -> None:
     raw = yaml.safe_load(SHIPPED.read_text())
     with pytest.raises(ValueError, match="frozen"):
-        parse_params(raw, "params.yaml").seed = 1  # type: ignore[misc]
+        parse_params(raw, "params.yaml").seed = 1

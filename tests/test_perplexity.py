@@ -30,8 +30,8 @@ def tokenizer(tiny_folder: Path) -> PreTrainedTokenizerBase:
 
 
 def spec(**changes: Any) -> PerplexitySpec:
-    settings = {"corpus": "any", "source": PydocCorpus(source="pydoc"), "seqlen": 32, "windows": 10, "batch": 4}
-    return PerplexitySpec(**settings | {"special_tokens": "text", "dtype": "auto"} | changes)
+    settings: dict[str, Any] = {"corpus": "any", "source": PydocCorpus(source="pydoc"), "seqlen": 32, "windows": 10}
+    return PerplexitySpec(**settings | {"batch": 4, "special_tokens": "text", "dtype": "auto"} | changes)
 
 
 def test_a_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary(

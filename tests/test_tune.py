@@ -65,7 +65,7 @@ def plainly_tuned(spec: TuneSpec, model: Path, data: Path, steps: int) -> dict[s
         logits = adapted(input_ids=ids).logits
         loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
         adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
         adam.step()
     return {name.replace(".default", ""): parameter.detach() for name, parameter in trained.items()}

@@ -124,11 +124,11 @@ def test_a_measurement_leaves_everything_as_it_was(tiny_folder: Path, capfd: pyt
     """Fails where lm-eval's seeds, logs, bars or its hand on model and tokenizer reach the caller."""
     model, tokenizer = load_model(tiny_folder), load_tokenizer(tiny_folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    states = random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state()
     measure_zeroshot(spec_of("pydoc", documents=4), model, tokenizer, None, quiet=True)
     assert capfd.readouterr() == ("", "")
     assert random.getstate() == states[0]
-    assert np.array_equal(np.random.get_state()[1], states[1][1])
+    np.testing.assert_equal(np.random.get_state(legacy=False), states[1])
     assert torch.equal(torch.get_rng_state(), states[2])
     assert tokenizer.pad_token is None
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -75,10 +76,10 @@ class Checkout:
         """The end of every log of a job."""
         return "".join(f"\n{log}:\n{log.read_text()[-500:]}" for log in self.folder.glob("logs/**/*.log"))
 
-    def params(self) -> dict:
+    def params(self) -> dict[str, Any]:
         return yaml.safe_load((self.folder / "params.yaml").read_text())
 
-    def write_params(self, params: dict) -> None:
+    def write_params(self, params: dict[str, Any]) -> None:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, default_flow_style=False, sort_keys=False))
 
     def commit(self) -> None:
@@ -129,9 +130,14 @@ def make_checkout(folder: Path, model: Path) -> Checkout:
     tune = params["tune"]["pydoc-factored"] | {"rows": 24, "held_out": 4, "cutoff": 16, "max_steps": 2, "batch": 4}
     params["tune"] = {"tiny": tune | {"micro_batch": 4, "evaluate_every": 1}}
     params["evaluate"]["zeroshot"] = {"pydoc": {"tasks": ["pydoc"], "documents": 4}}
-    lorap = {"methods": ["lorap"], "sparsities": [0.5], "zeroshot": True}
+    lorap: dict[str, Any] = {"methods": ["lorap"], "sparsities": [0.5], "zeroshot": True}
     tuned = lorap | {"tune": ["tiny"], "kept_as": ["adapter", "exact", "truncated"]}
-    grid = {"models": ["tiny"], "calibration": "pydoc-4x16", "perplexity": ["pydoc"], "zeroshot": "pydoc"}
+    grid: dict[str, Any] = {
+        "models": ["tiny"],
+        "calibration": "pydoc-4x16",
+        "perplexity": ["pydoc"],
+        "zeroshot": "pydoc",
+    }
     grid["cells"] = [tuned, {"methods": ["lorap-1to1"], "sparsities": [0.5]}]
     params["grids"] = {"demo": grid}
     checkout.write_params(params)
