@@ -12,12 +12,13 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
-from lorap.cli.table import EVALUATE, TABLE
+from lorap.cli.commands import COMMANDS
+from lorap.cli.evaluate import MEASURES
 from lorap.data.corpora import pydoc_rows
 from lorap.files import sha256_file
 from tests.command import call, faults, launch, succeed
 
-COMMANDS = [[command.name] for command in TABLE] + [["evaluate", command.name] for command in EVALUATE]
+EVERY = [[name] for name in COMMANDS if name != "evaluate"] + [["evaluate", name] for name in MEASURES]
 META = {"spec", "inputs", "origin", "id", "sha256", "versions", "git_commit", "device", "wall_seconds"}
 
 
@@ -45,7 +46,7 @@ def meta_of(artifact: Path) -> dict[str, Any]:
     return json.loads((inside if artifact.is_dir() else artifact.with_name(f"{artifact.name}.meta.json")).read_text())
 
 
-@pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("command", [[], *EVERY], ids=" ".join)
 def test_help_tells_the_options_and_an_example(command: list[str]) -> None:
     done = call(*command, "--help")
     assert (done.code, done.err) == (0, "")
@@ -184,3 +185,14 @@ def test_as_a_process_of_its_own_it_prints_no_more(tiny_folder: Path, chain: Pat
     done = launch(tmp_path, "evaluate", "perplexity", *data, "--json", "--out", "p.json")
     assert (done.code, done.err) == (0, "")
     assert json.loads(done.out) == json.loads((tmp_path / "p.json").read_text())
+
+
+def test_a_command_loads_no_other_one(tmp_path: Path) -> None:
+    code = "import sys; from lorap.cli.main import parse; parse(['verify']); print(*sys.modules)"
+    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | path, cwd=tmp_path, capture_output=True, check=True
+    )
+    loaded = set(done.stdout.decode().split())
+    assert "lorap.cli.verify" in loaded
+    assert not loaded & {f"lorap.cli.{name}" for name in COMMANDS if name != "verify"}

@@ -1,4 +1,4 @@
-"""The command line: a table of commands; what each needs is imported when it runs."""
+"""The command line: one file a command; a command is imported when it is asked for."""
 
 from lorap.cli.main import main
 

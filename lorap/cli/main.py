@@ -1,4 +1,4 @@
-"""Parses the command line, runs the command, and tells faults in one line."""
+"""Parses the command line, runs the command, and reports an error in one line."""
 
 import errno
 import os
@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from lorap import __version__
-from lorap.cli.table import add_commands
+from lorap.cli.commands import add_commands
 from lorap.errors import LorapError
-from lorap.machine.gpu import lease
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
@@ -21,7 +20,7 @@ LEAST_FREE = 65536  # bytes; a disk with less is full
 
 
 class Parser(ArgumentParser):
-    """A parser that tells a fault in one line, as all of lorap does."""
+    """A parser that reports an error in one line, as all of lorap does."""
 
     def error(self, message: str) -> NoReturn:
         """Ends with exit code 2."""
@@ -29,11 +28,8 @@ class Parser(ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, 1 for a fault told in one line, 130 when interrupted."""
-    parser = Parser(prog="lorap", description="Structured compression of LLaMA-family models (LoRAP).")
-    parser.add_argument("--version", action="version", version=f"lorap {__version__}")
-    add_commands(parser)
-    arguments = parser.parse_args(argv)
+    """Runs one command; returns the exit code: 0, 1 for an error reported in one line, 130 when interrupted."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         run(arguments)
     except LorapError as error:
@@ -59,6 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def parse(argv: Sequence[str]) -> Namespace:
+    """The options of the command that was asked for; a faulty one ends the program with exit code 2."""
+    parser = Parser(prog="lorap", description="Structured compression of LLaMA-family models (LoRAP).")
+    parser.add_argument("--version", action="version", version=f"lorap {__version__}")
+    add_commands(parser, next((word for word in argv if not word.startswith("-")), None))
+    return parser.parse_args(argv)
+
+
 def is_for_want_of_space(error: Exception, out: Path) -> bool:
     """Whether the disk is full, for which libraries have exceptions of their own; not all of them say so."""
     there = next(folder for folder in out.absolute().parents if folder.exists())
@@ -67,20 +71,19 @@ def is_for_want_of_space(error: Exception, out: Path) -> bool:
 
 def run(arguments: Namespace) -> None:
     """Runs the command that was asked for, with heavy libraries kept quiet."""
-    from importlib import import_module
-
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if arguments.quiet:
         os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
     if getattr(arguments, "spec", None) and getattr(arguments, "device", None) == "auto":
+        from lorap.machine.gpu import lease
+
         lease()  # the workflow calls with a spec, and may run several jobs at once; torch must not be imported yet
-    command = getattr(import_module(arguments.module), arguments.function)
-    command(arguments)
+    arguments.run(arguments)
 
 
 def fail(message: str) -> int:
-    """Prints a fault, one line for each of its own; returns the exit code."""
+    """Prints an error, a line for each of its parts; returns the exit code."""
     for line in message.splitlines():
         print(f"lorap: error: {line}", file=sys.stderr)
     return 1

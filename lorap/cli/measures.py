@@ -1,13 +1,15 @@
-"""The commands of ``lorap evaluate``: each writes a number with its protocol."""
+"""What ``lorap evaluate`` runs: each function writes a number with its protocol."""
 
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorap.artifacts.meta import new_artifact
 from lorap.artifacts.specs import CostSpec, PerplexitySpec, Spec, SpectraSpec, SuiteSpec, ZeroshotSpec
-from lorap.cli.commands import corpus_of
-from lorap.cli.work import announce, checked, model_inputs, on_device, print_json, spec_from
+from lorap.cli.output import announce, print_json
+from lorap.cli.work import checked, corpus_of, model_inputs, on_device, spec_from
+from lorap.files import write_json
 from lorap.settings.config import load_params, parse_spec
 from lorap.settings.schema import Zeroshot
 
@@ -41,20 +43,6 @@ def perplexity(arguments: Namespace) -> None:
     _measure(arguments, spec, inputs, work, "--batch (evaluate.batch)")
 
 
-def cost(arguments: Namespace) -> None:
-    """``lorap evaluate cost``."""
-    from lorap.evaluation.cost import measure_cost
-
-    cost = load_params(arguments.params).evaluate.cost
-    spec = spec_from(CostSpec, cost=cost, dtype=arguments.dtype or "auto")
-
-    def work(device: "torch.device") -> dict[str, Any]:
-        model = _load(arguments, spec.dtype, device)
-        return measure_cost(spec.cost, model)
-
-    _measure(arguments, spec, {}, work, "evaluate.cost.batches")
-
-
 def zeroshot(arguments: Namespace) -> None:
     """``lorap evaluate zeroshot``."""
     from lorap.evaluation.tasks import TASKS
@@ -71,6 +59,20 @@ def zeroshot(arguments: Namespace) -> None:
         return measure_zeroshot(spec, model, load_tokenizer(arguments.model), arguments.data, arguments.quiet)
 
     _measure(arguments, spec, {}, work, "the precision (--dtype bfloat16)")
+
+
+def cost(arguments: Namespace) -> None:
+    """``lorap evaluate cost``."""
+    from lorap.evaluation.cost import measure_cost
+
+    cost = load_params(arguments.params).evaluate.cost
+    spec = spec_from(CostSpec, cost=cost, dtype=arguments.dtype or "auto")
+
+    def work(device: "torch.device") -> dict[str, Any]:
+        model = _load(arguments, spec.dtype, device)
+        return measure_cost(spec.cost, model)
+
+    _measure(arguments, spec, {}, work, "evaluate.cost.batches")
 
 
 def spectra(arguments: Namespace) -> None:
@@ -121,8 +123,6 @@ def _measure(
 
     ``knob`` names the setting to lower when memory runs out.
     """
-    from lorap.artifacts.meta import new_artifact
-    from lorap.files import write_json
 
     with (
         on_device(arguments.device, knob) as device,

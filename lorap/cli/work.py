@@ -1,6 +1,5 @@
 """What the commands share: checked specs, methods with overrides, devices, and what is printed."""
 
-import json
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from lorap.artifacts.specs import Spec
+from lorap.cli.options import METHOD_OPTIONS
 from lorap.errors import LorapError
 from lorap.settings.config import SpecT, describe_faults, lookup
 from lorap.settings.schema import Method, Params
+from lorap.settings.sources import InstructionsCorpus
 
 SealedT = TypeVar("SealedT", bound=Spec)
 
@@ -39,21 +40,32 @@ def checked(kind: type[SpecT], **settings: Any) -> SpecT:
 def method_of(arguments: Namespace, params: Params) -> Method:
     """The named method with the overrides of the command line."""
     method = lookup(params.methods, arguments.method, "method")
-    names = ("attention", "ffn", "allocation", "keep_least")
-    overrides = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    return checked(Method, **(method.model_dump() | overrides))
+    return checked(Method, **(method.model_dump() | given(arguments, *(name for name, *_ in METHOD_OPTIONS))))
 
 
-def grids_of(arguments: Namespace, params: Params) -> list[str]:
-    """The grid that was asked for, else the active ones.
+def given(arguments: Namespace, *names: str) -> dict[str, Any]:
+    """The options of these names that were given."""
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
-    Raises:
-        LorapError: There is no grid of that name.
-    """
-    names = [arguments.grid] if arguments.grid else params.active
-    for name in names:
-        lookup(params.grids, name, "grid")
-    return names
+
+def corpus_of(arguments: Namespace, corpora: dict[str, Any]) -> dict[str, Any]:
+    """The corpus's label and source; with a text file the source is that file."""
+    if arguments.text is not None:
+        if not arguments.text.is_file():
+            raise LorapError(f"{arguments.text}: no such text file")
+        return {"corpus": arguments.corpus or arguments.text.name, "source": None}
+    if arguments.corpus is None:
+        raise LorapError("corpus: missing, give --corpus NAME or --text FILE")
+    texts = {name: corpus for name, corpus in corpora.items() if not isinstance(corpus, InstructionsCorpus)}
+    return {"corpus": arguments.corpus, "source": lookup(texts, arguments.corpus, "corpus")}
+
+
+def sparsity_of(arguments: Namespace) -> float:
+    """The sparsity, which ``--spec`` alone may replace."""
+    if arguments.sparsity is None:
+        raise LorapError("--sparsity: missing, expected a number in [0, 1)")
+    sparsity: float = arguments.sparsity
+    return sparsity
 
 
 def recipe_of(method: Method, sparsity: float) -> "Recipe":
@@ -89,15 +101,3 @@ def on_device(name: str, knob: str) -> "Iterator[torch.device]":
         yield device
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise LorapError(f"--device {name}: out of memory; lower {knob}") from error
-
-
-def announce(path: Path, did: str = "written") -> None:
-    """Says what was made, and how large it is."""
-    files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
-    size = sum(file.stat().st_size for file in files)
-    print(f"{path}: {did} ({size / 1e6:.1f} MB)")
-
-
-def print_json(value: Any) -> None:
-    """JSON alone on standard output."""
-    print(json.dumps(value, indent=2))

@@ -1,16 +1,19 @@
-"""The commands of recovery: tuning an adapter, and joining it to the factors."""
+"""``lorap tune``: tune a LoRA adapter for a compressed model."""
 
 import os
 import shutil
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from lorap.artifacts.specs import RedecomposeSpec, TuneSpec
-from lorap.cli.options import TUNE_OVERRIDES
-from lorap.cli.work import announce, checked, model_inputs, on_device, spec_from
+from lorap.artifacts.meta import artifact_id, new_artifact
+from lorap.artifacts.specs import TuneSpec
+from lorap.cli import options
+from lorap.cli.output import announce
+from lorap.cli.work import checked, given, on_device, spec_from
 from lorap.errors import LorapError
 from lorap.files import hidden, only_one
 from lorap.settings.config import load_params, lookup, parse_spec
@@ -19,10 +22,42 @@ from lorap.settings.sources import CorpusSource
 
 OWN_HELD_OUT = 0.1  # of a user's own file, which may have fewer rows than the published data hold out
 
+TUNE_OVERRIDES: tuple[tuple[str, Callable[[str], object], str], ...] = (
+    ("--rows", int, "rows of the data to use"),
+    ("--held-out", float, "rows of them that are not trained on, or their share (of a file of yours: 0.1)"),
+    ("--cutoff", int, "tokens a row"),
+    ("--rank", int, "of the adapter"),
+    ("--alpha", int, "scaling of the adapter, times its rank"),
+    ("--learning-rate", float, "at the end of the warm-up"),
+    ("--warmup-steps", int, "steps until then"),
+    ("--epochs", float, "passes over the rows"),
+    ("--max-steps", int, "end after so many steps"),
+    ("--batch", int, "rows a step"),
+    ("--micro-batch", int, "rows at once; lower it when out of memory"),
+    ("--evaluate-every", int, "steps between held-out losses, and between checkpoints"),
+)
 
-def tune(arguments: Namespace) -> None:
+
+def add_options(parser: ArgumentParser) -> None:
+    """The options of ``lorap tune``."""
+    options.add_model(parser)
+    parser.add_argument("--data", metavar="NAME_OR_FILE", help="corpus of params.yaml, instructions or a text of yours")
+    parser.add_argument("--tuning", default="alpaca", metavar="NAME", help="tuning of params.yaml (default: alpaca)")
+    override = parser.add_argument_group("in place of the tuning's own settings")
+    override.add_argument("--form", metavar="factored|dense", help="beside the factors, or on their product")
+    for name, kind, what in TUNE_OVERRIDES:
+        override.add_argument(name, type=kind, metavar="N", help=what)
+    override.add_argument("--dtype", help="float32, float16, bfloat16 or auto, the model's own")
+    override.add_argument("--gradient-checkpointing", action="store_true", default=None, help="less memory, more time")
+    parser.add_argument("--seed", type=int, metavar="N", help="of adapter and shuffles (default: that of params.yaml)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; several GPUs: torchrun -m lorap tune ...")
+    options.add_spec(parser)
+    options.add_out(parser, "the folder to make")
+    options.add_common(parser, run, "lorap tune --model small --data instructions.jsonl --form factored --out adapter")
+
+
+def run(arguments: Namespace) -> None:
     """``lorap tune``; under torchrun every process runs it, and the first one writes."""
-    from lorap.artifacts.meta import artifact_id, new_artifact
     from lorap.tuning.checkpoints import prepare_checkpoints
     from lorap.tuning.train import data_origin, train
 
@@ -60,7 +95,7 @@ def _tune_spec(arguments: Namespace) -> TuneSpec:
     chosen = lookup(params.tune, arguments.tuning, "tuning")
     names = [option.removeprefix("--").replace("-", "_") for option, _, _ in TUNE_OVERRIDES]
     names += ["form", "dtype", "gradient_checkpointing"]
-    overrides = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    overrides = given(arguments, *names)
     source: CorpusSource | None = params.corpora[chosen.corpus]
     if arguments.data in params.corpora:
         overrides["corpus"], source = arguments.data, params.corpora[arguments.data]
@@ -71,30 +106,3 @@ def _tune_spec(arguments: Namespace) -> TuneSpec:
         overrides, source = {"held_out": OWN_HELD_OUT} | overrides | {"corpus": "file"}, None
     seed = params.seed if arguments.seed is None else arguments.seed
     return spec_from(TuneSpec, tune=checked(Tune, **(chosen.model_dump() | overrides)), source=source, seed=seed)
-
-
-def redecompose(arguments: Namespace) -> None:
-    """``lorap redecompose``."""
-    from lorap.artifacts.meta import new_artifact
-    from lorap.data.calibration import read_calibration
-    from lorap.model.folder import find_tokenizer
-    from lorap.tuning.rejoin import redecompose as factor_again
-
-    if arguments.spec:
-        spec = parse_spec(RedecomposeSpec, arguments.spec)
-    else:
-        rank = int(arguments.rank) if arguments.rank.isdecimal() else arguments.rank
-        if rank not in ("k+r", "k") and not (isinstance(rank, int) and rank > 0):
-            raise LorapError(f"--rank: got {arguments.rank!r}, expected k+r, k or a whole number of at least 1")
-        batch = load_params(arguments.params).compress.batch if arguments.batch is None else arguments.batch
-        spec = spec_from(RedecomposeSpec, rank=rank, batch=batch)
-    inputs, input_ids = model_inputs(arguments), None
-    if arguments.calibration and spec.rank != "k+r":  # exact joining weighs nothing
-        inputs["calibration"] = arguments.calibration
-        input_ids = read_calibration(arguments.calibration, find_tokenizer(arguments.model))
-    with (
-        on_device(arguments.device, "--batch (compress.batch)") as device,
-        new_artifact(arguments.out, spec, inputs, str(device), folder=True) as folder,
-    ):
-        factor_again(spec, arguments.model, arguments.adapter, input_ids, folder, device, arguments.quiet)
-    announce(arguments.out)

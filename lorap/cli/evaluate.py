@@ -1,0 +1,99 @@
+"""``lorap evaluate``: measure a model."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from lorap.cli import measures, options
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """A command for every measure, with its options."""
+    commands = parser.add_subparsers(dest="measure", required=True, metavar="MEASURE")
+    for name, (purpose, add) in MEASURES.items():
+        add(options.add_command(commands, name, purpose))
+
+
+def _perplexity_options(parser: ArgumentParser) -> None:
+    """The options of ``lorap evaluate perplexity``."""
+    options.add_model(parser)
+    options.add_corpus(parser)
+    parser.add_argument("--seqlen", type=int, default=128, metavar="N", help="tokens a window (default: 128)")
+    parser.add_argument("--windows", type=int, metavar="N", help="only the first so many (default: all)")
+    _add_adapter(parser)
+    options.add_batch(parser)
+    parser.add_argument("--special-tokens", choices=["text", "token"], help="how '<unk>' is read (default: text)")
+    parser.add_argument("--dtype", help="to compute in (default: the folder's)")
+    options.add_device(parser)
+    options.add_json(parser)
+    options.add_out(parser, "the JSON file to make")
+    options.add_common(
+        parser, measures.perplexity, "lorap evaluate perplexity --model small --text book.txt --out perplexity.json"
+    )
+
+
+def _zeroshot_options(parser: ArgumentParser) -> None:
+    """The options of ``lorap evaluate zeroshot``."""
+    options.add_model(parser)
+    _add_adapter(parser)
+    parser.add_argument("--tasks", metavar="A,B", help="tasks of lm-eval (default: the seven of the paper)")
+    parser.add_argument("--documents", type=int, metavar="N", help="of each task, drawn at random (default: all)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="local files, DIR/TASK/SPLIT.parquet, not the hub's")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the draws (default: that of params.yaml)")
+    parser.add_argument("--dtype", help="to compute in (default: the folder's)")
+    options.add_device(parser)
+    options.add_json(parser)
+    options.add_out(parser, "the JSON file to make")
+    options.add_common(
+        parser,
+        measures.zeroshot,
+        "lorap evaluate zeroshot --model small --tasks piqa,arc_easy --documents 200 --out zeroshot.json",
+    )
+
+
+def _cost_options(parser: ArgumentParser) -> None:
+    """The options of ``lorap evaluate cost``."""
+    options.add_model(parser)
+    _add_adapter(parser)
+    parser.add_argument("--dtype", help="to compute in (default: the folder's)")
+    options.add_device(parser)
+    options.add_json(parser)
+    options.add_out(parser, "the JSON file to make")
+    options.add_common(parser, measures.cost, "lorap evaluate cost --model small --out cost.json")
+
+
+def _spectra_options(parser: ArgumentParser) -> None:
+    """The options of ``lorap evaluate spectra``."""
+    options.add_model(parser)
+    parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
+    options.add_batch(parser)
+    options.add_device(parser)
+    options.add_spec(parser)
+    options.add_out(parser, "the JSON file to make")
+    options.add_common(
+        parser,
+        measures.spectra,
+        "lorap evaluate spectra --model models/smol --calibration calibration.safetensors --out spectra.json",
+    )
+
+
+def _suite_options(parser: ArgumentParser) -> None:
+    """The options of ``lorap evaluate suite``."""
+    options.add_model(parser)
+    _add_adapter(parser)
+    options.add_device(parser)
+    parser.add_argument("--spec", metavar="JSON", required=True, help="the measurements, as the workflow gives them")
+    options.add_out(parser, "the folder to write into")
+    options.add_common(parser, measures.suite, "lorap evaluate suite --model small --spec JSON --out results")
+
+
+def _add_adapter(parser: ArgumentParser) -> None:
+    parser.add_argument("--adapter", type=Path, metavar="DIR", help="measure with an adapter, see 'lorap tune'")
+
+
+MEASURES = {
+    "perplexity": ("measure perplexity on a text or a corpus", _perplexity_options),
+    "zeroshot": ("answer multiple-choice tasks of lm-eval without examples", _zeroshot_options),
+    "cost": ("count parameters and MACs, measure memory, latency and throughput", _cost_options),
+    "spectra": ("measure how low-rank a dense model's weights are, by depth", _spectra_options),
+    "suite": ("take several measurements with one loading of the model", _suite_options),
+}

@@ -1,0 +1,17 @@
+"""What commands print."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def announce(path: Path, did: str = "written") -> None:
+    """Says what was made, and how large it is."""
+    files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files)
+    print(f"{path}: {did} ({size / 1e6:.1f} MB)")
+
+
+def print_json(value: Any) -> None:
+    """JSON alone on standard output."""
+    print(json.dumps(value, indent=2))
