@@ -87,7 +87,8 @@ def fill(spec: ReportSpec, folder: Path) -> Path:
         _artifact(folder / f"calibrate/{model}/{name}.safetensors", META | {"spec": {"seed": 7}})
     for cell in compressed_cells(spec.grid):
         _artifact(folder / "compress" / cell.path / "model.safetensors")
-        _write(folder / "compress" / cell.path / "layers.json", [{"errors": {"q_proj": 0.1, "up_proj": 0.2}}] * 3)
+        layer = {"errors": {"q_proj": 0.1, "up_proj": 0.2}, "plain_errors": {"q_proj": 0.3, "up_proj": 0.4}}
+        _write(folder / "compress" / cell.path / "layers.json", [layer] * 3)
         _write(folder / "compress" / cell.path / "meta.json", META)
     for cell in tuned_cells(spec.grid):
         fill_tuning(folder / "tune" / cell.path)

@@ -132,6 +132,7 @@ SOURCE = "this run, ptb on the first 400 windows"
         (put("main.csv", "wikitext2", "few"), f"{W} few", 1),
         (put("main.csv", "source", "a run"), f"main.csv: {CELL}: source: was {SOURCE}, is a run", 0),
         (put("allocation.csv", "attention", "svd"), f"allocation.csv: {CELL}: attention: was awsvd, is svd", 0),
+        (put("allocation.csv", "keep_least", ""), f"allocation.csv: {CELL}: keep_least: was 0.01, is empty", 0),
         (put("allocation.csv", "sparsity", "0.501"), f"allocation.csv: {CELL}: sparsity: was 0.5, is 0.501", 0),
         (edited("main.csv", lambda frame: frame.replace("15.69", "15.70")),
          f"main.csv: 0.2, no, LLaMA-7B, LoRAP, {PUBLISHED}: wikitext2: was 15.69, is 15.70 (+0.064%, beyond)", 0),

@@ -1,6 +1,7 @@
 """Figures: the curves that they should hold, as wide as a column of a paper, legible without colour."""
 
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,16 @@ def test_tuning_shows_training_and_held_out_loss_of_every_tuning(spec: ReportSpe
     found = {name: [step for step, _ in points] for name, points in curves(axis).items()}
     assert found == {name: [4, 8] for name in names}
     assert sorted(len(np.asarray(line.get_xdata())) for line in axis.lines) == [2, 2, 2, 8, 8, 8]
+
+
+def test_errors_are_shown_in_both_norms_and_of_an_old_file_in_the_one_it_has(spec: ReportSpec, folder: Path) -> None:
+    figure = draw(spec, folder, "error_by_layer")
+    shown = {axis.get_ylabel().removeprefix("relative error\n"): curves(axis) for axis in figure.axes}
+    points = {row: found["lorap"][0] for row, found in shown.items()}
+    assert points == {"attention": (0, 0.1), "attention, plain": (0, 0.3), "FFN": (0, 0.2), "FFN, plain": (0, 0.4)}
+    for file in folder.rglob("layers.json"):
+        file.write_text(json.dumps([{"errors": layer["errors"]} for layer in json.loads(file.read_text())]))
+    assert len(draw(spec, folder, "error_by_layer").axes) == 2
 
 
 def test_curves_differ_in_their_markers_not_only_in_their_shade() -> None:

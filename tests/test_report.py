@@ -112,6 +112,19 @@ def test_an_ablation_holds_only_untuned_cells_that_differ_in_what_it_varies(spec
     assert len(table(spec, folder, "calibration")) == 3
 
 
+def test_a_treatment_that_lacks_an_option_is_compared_with_the_first_that_has_it(tmp_path: Path) -> None:
+    methods = ["lorap", "lorap-keep-none", "lorap-decompose", "ffn-only"]
+    spec = small_spec(cells=[{"methods": methods, "sparsities": [0.5]}])
+    fill(spec, tmp_path)
+    ffn = table(spec, tmp_path, "ffn").set_index("ffn")
+    assert sorted(ffn.cell.str.rpartition("/")[2]) == ["lorap-0.5", "lorap-decompose-0.5"]
+    assert pd.isna(ffn.loc["decompose", "keep_least"]), "its treatment has no such setting"
+    assert ffn.loc["prune", "keep_least"] == 0.01
+    assert list(table(spec, tmp_path, "keep_least").keep_least) == [0, 0.01]
+    allocation = table(spec, tmp_path, "allocation").set_index("attention").allocation
+    assert (allocation["awsvd"], pd.isna(allocation["none"])) == (3, True)
+
+
 def test_seeds_are_mean_and_deviation_over_calibrations_alike_but_for_the_seed(spec: ReportSpec, folder: Path) -> None:
     seeds = table(spec, folder, "seeds")
     values = [

@@ -1,27 +1,29 @@
 """The files of a report, known before it is made."""
 
 TABLES = {
-    "main": "Perplexity and zero-shot accuracy (percent) at each sparsity, measured and published",
-    "tuning": "Tuning: without it, with its adapter, and factored again",
-    "redecompose": "A tuned model factored again: at the rank that holds it exactly, or truncated",
+    "main": "Perplexity and zero-shot accuracy (percent) at each sparsity",
+    "tuning": "Tuning: before it, with its adapter, and with the adapter folded into the factors",
+    "redecompose": "Folding an adapter into the factors: exactly, at a higher rank, or truncated to the old one",
     "cost": "Parameters and multiply-accumulates",
-    "allocation": "Attention: factorisation by allocation",
-    "ffn": "FFN: pruned or decomposed",
-    "keep_least": "FFN: share of the least important channels that stays",
-    "calibration": "Calibration corpus and size",
-    "seeds": "Calibration seeds: mean, standard deviation, number",
-    "timing": "Memory, latency and throughput; these differ from run to run",
-    "tuning_cost": "Time and memory of tuning; these differ from run to run",
+    "allocation": "Attention: its treatments and their allocation",
+    "ffn": "FFN: its treatments",
+    "keep_least": "FFN: the settings of its treatment",
+    "calibration": "Calibration: corpus and size",
+    "seeds": "Calibration seeds: mean, standard deviation and count",
+    "timing": "Memory, latency and throughput (they vary from run to run)",
+    "tuning_cost": "Time and memory of tuning (they vary from run to run)",
 }
 FIGURES = {
     "perplexity": "Perplexity against sparsity, by method",
     "zeroshot": "Zero-shot accuracy against sparsity, by method",
-    "tuning": "Loss against the steps of tuning",
-    "allocation": "Perplexity by allocation and factorisation",
-    "pareto_parameters": "Perplexity against parameters",
-    "pareto_latency": "Perplexity against the time to read a prompt; differs from run to run",
-    "error_by_layer": "Weighted relative error of the compressed weights, by depth",
-    "spectra": "Share of the rank that holds 90 % of a weight's activation-weighted energy, by depth",
+    "tuning": "Loss during tuning: on the training rows (thin) and on held-out rows (with markers)",
+    "allocation": "Perplexity against the allocation, by treatment of the attention",
+    "pareto_parameters": "Perplexity against parameters; the line joins the models that no smaller one beats",
+    "pareto_latency": "Perplexity against the time to read a prompt, which varies from run to run",
+    "error_by_layer": "Relative error of the compressed weights by layer, in the norm that the method minimises and, where "
+    "it is recorded, in the plain Frobenius norm. Only the plain one compares methods that minimise different norms. One "
+    "curve for each treatment of the sub-layer, under the first method that has it",
+    "spectra": "Share of the rank that holds 90 % of a weight's activation-weighted energy, by layer",
 }
 MEASURED_TABLES = ("timing", "tuning_cost")  # of what no second run repeats
 TABLE_FORMATS = ("csv", "md", "tex")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from lorap.errors import LorapError
 from lorap.report import catalogue
-from lorap.report.tables.ablations import SEED_KEYS, SET, SETTINGS
+from lorap.report.read.columns import SETTING_NAMES
+from lorap.report.tables.ablations import SEED_KEYS, SET
 from lorap.report.tables.main_table import DIFFERENCE, KEYS
 from lorap.report.tables.sourced import CELL, SOURCE
 from lorap.report.tables.tuning_tables import BASE, CHANGE
@@ -24,7 +25,19 @@ ROW_KEYS = {
     catalogue.SWEEP: (CELL, "text"),
 }
 PUBLISHED_KEYS = (*KEYS, SOURCE)
-WORDS = {*KEYS, *SETTINGS, *SEED_KEYS, *SET, "tuning", "kept_as", "form", "text", SOURCE, CELL}  # settings, not results
+WORDS = {
+    *KEYS,
+    *SETTING_NAMES,
+    "calibration",
+    *SEED_KEYS,
+    *SET,
+    "tuning",
+    "kept_as",
+    "form",
+    "text",
+    SOURCE,
+    CELL,
+}  # settings, not results
 # Differences and spreads of numbers that are compared themselves: a relative tolerance means nothing there.
 DERIVED = (DIFFERENCE.format(""), CHANGE, " deviation")
 
@@ -107,7 +120,9 @@ def _compare_row(found: Comparison, table: str, name: str, old: Row, new: Row, t
             continue
         values = [] if column in WORDS else [number for text in (was, now) if (number := _number(text)) is not None]
         relative = _relative(*values) if len(values) == 2 else None
-        within = was == now or (relative is not None and not published and abs(relative) <= tolerance)
+        lacking = column in SETTING_NAMES and "" in (was, now)  # since 0.2 a setting that a treatment lacks is empty
+        close = relative is not None and not published and abs(relative) <= tolerance
+        within = was == now or lacking or close
         if values and not published:
             found.numbers += 1
             found.within += within

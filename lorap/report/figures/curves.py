@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 from lorap.artifacts.grid import Cell
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.figures.style import finish, looks, panels, perplexity_axis
+from lorap.report.read.columns import setting_columns
 from lorap.report.read.results import FORMS, is_main, read_tunings
 from lorap.report.read.scores import AVERAGE, SEVEN, score_columns
+
+ALLOCATION = "allocation"  # the setting that has a figure of its own
 
 
 def perplexity_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
@@ -49,6 +52,25 @@ def tuning_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figu
     return finish(figure)
 
 
+def allocation_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:
+    """Perplexity against the allocation: a curve for every treatment of attention, at the highest sparsity of several.
+
+    What else the methods do is that of the first cell whose allocation varies.
+    """
+    figure, axes = panels(spec.grid.models, list(spec.perplexity))
+    cells = _of_allocations(spec, results[is_main(spec, results) & results.tuning.isna()])
+    for (model, protocol), axis in axes.items():
+        groups = cells[cells.model == model].groupby("attention", sort=False)
+        for (attention, rows), look in zip(groups, looks(), strict=False):
+            curve = rows.sort_values(ALLOCATION)
+            axis.plot(curve[ALLOCATION], curve[protocol], label=attention, **look)
+        perplexity_axis(axis, f"perplexity\n{protocol}")
+        ticks = sorted(cells[ALLOCATION].unique())
+        axis.set_xticks(ticks, [f"{value:g}:1" for value in ticks])
+        axis.set_xlabel(f"allocation, v and o : q and k; sparsity {cells.sparsity.max():g}")
+    return finish(figure)
+
+
 def _of(spec: ReportSpec, results: pd.DataFrame, model: str) -> pd.DataFrame:
     return results[is_main(spec, results) & (results.model == model)]
 
@@ -79,6 +101,16 @@ def _curves(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     for (method, tuning), tuned in rows[rows.tuning.notna()].groupby(["method", "tuning"], sort=False):
         ordered = tuned.assign(order=tuned.kept_as.map(FORMS.index)).sort_values("order")
         yield f"{method} tuned, {tuning}", ordered.drop_duplicates("sparsity")
+
+
+def _of_allocations(spec: ReportSpec, cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells that differ in the allocation or in the treatment that it belongs to, and in nothing else."""
+    cells = cells.reindex(columns=[*cells.columns.union([ALLOCATION], sort=False)]).dropna(subset=[ALLOCATION])
+    others = [name for name in setting_columns(spec) if name not in ("attention", ALLOCATION)]
+    groups = cells.groupby(["sparsity", *others], dropna=False)
+    varied = cells[groups[ALLOCATION].transform("nunique") > 1]
+    highest = varied[varied.sparsity == varied.sparsity.max()]
+    return highest[groups.ngroup()[highest.index] == groups.ngroup()[highest.index[:1]].max()]
 
 
 def _tuning_name(spec: ReportSpec, cell: Cell) -> str:

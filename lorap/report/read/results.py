@@ -9,12 +9,11 @@ from lorap.artifacts import names, places
 from lorap.artifacts.grid import Cell, all_cells, compressed_cells, tuned_cells
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import read_json
+from lorap.report.read.columns import columns_of, setting_columns
 from lorap.report.read.scores import score_columns, task_scores
 from lorap.settings.schema import KeptAs
 
 SETTINGS = ["model", "method", "sparsity", "calibration", "tuning", "kept_as"]
-RECIPE = ["attention", "ffn", "allocation", "keep_least"]
-WORDS = ["cell", "model", "method", "calibration", "tuning", "kept_as", "attention", "ffn"]  # the others hold numbers
 FORMS: tuple[str, ...] = get_args(KeptAs)
 COSTS = ["parameters", "macs", "peak_memory_bytes"]
 
@@ -26,16 +25,17 @@ def read_results(spec: ReportSpec, folder: Path) -> pd.DataFrame:
     """
     rows = [_row(spec, folder, cell) for cell in all_cells(spec.grid)]
     measured = (key for row in rows for key in row)
-    known = ["cell", *SETTINGS, *RECIPE, *spec.perplexity, *score_columns(spec), *COSTS]
+    known = ["cell", *SETTINGS, *setting_columns(spec), *spec.perplexity, *score_columns(spec), *COSTS]
     table = pd.DataFrame(rows, columns=list(dict.fromkeys([*known, *measured])))
-    return table.astype({name: "str" if name in WORDS else "float64" for name in table.columns})  # also of no values
+    words = ["cell", *(name for name in SETTINGS if name != "sparsity"), *_words(spec)]
+    return table.astype({name: "str" if name in words else "float64" for name in table.columns})  # also of no values
 
 
 def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:
     row: dict[str, Any] = {"cell": cell.path, "method": "dense"}
     row |= {name: value for name in SETTINGS if (value := getattr(cell, name)) is not None}
     if cell.method:
-        row |= spec.methods[cell.method].model_dump()
+        row |= columns_of(spec.methods[cell.method])
     place = folder / places.measured(cell)
     perplexities = read_optional(place / names.PERPLEXITY) or {}
     row |= {name: result["perplexity"] for name, result in perplexities.items() if name in spec.perplexity}
@@ -43,6 +43,12 @@ def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:
         tasks = (read_optional(place / names.ZEROSHOT) or {"tasks": {}})["tasks"]
         row |= task_scores({name: tasks[name] for name in spec.zeroshot.tasks if name in tasks})
     return row | _costs(read_optional(place / names.COST) or {})
+
+
+def _words(spec: ReportSpec) -> set[str]:
+    """The settings of methods that are no numbers."""
+    settings = (setting for method in spec.methods.values() for setting in columns_of(method).items())
+    return {name for name, value in settings if isinstance(value, str | bool)}
 
 
 def _costs(cost: dict[str, Any]) -> dict[str, Any]:
@@ -59,9 +65,10 @@ def is_main(spec: ReportSpec, results: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
-    """Weighted relative error of every compressed projection: model, method, sparsity, layer, projection, error.
+    """Relative errors of every compressed projection: model, method, sparsity, layer, projection, error, plain_error.
 
-    Only cells of the grid's own calibration count.
+    ``error`` is in the norm that the method minimises, ``plain_error`` in the Frobenius norm, NaN where the file does
+    not say. Only cells of the grid's own calibration count.
     """
     rows = []
     for cell in compressed_cells(spec.grid):
@@ -69,9 +76,11 @@ def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
             continue
         layers = read_optional(folder / places.compressed(cell) / names.LAYERS) or []
         for index, layer in enumerate(layers):
+            plain = layer.get("plain_errors", {})
             for projection, error in layer["errors"].items():
-                rows.append((cell.model, cell.method, cell.sparsity, index, projection, error))
-    return pd.DataFrame(rows, columns=["model", "method", "sparsity", "layer", "projection", "error"])
+                rows.append((cell.model, cell.method, cell.sparsity, index, projection, error, plain.get(projection)))
+    columns = ["model", "method", "sparsity", "layer", "projection", "error", "plain_error"]
+    return pd.DataFrame(rows, columns=columns).astype({"error": "float64", "plain_error": "float64"})
 
 
 def read_tunings(spec: ReportSpec, folder: Path) -> dict[Cell, dict[str, Any]]:

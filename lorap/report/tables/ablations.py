@@ -6,28 +6,48 @@ from typing import Any
 import pandas as pd
 
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.read.results import RECIPE
+from lorap.report.read.columns import PARTS, options_of, setting_columns
 from lorap.report.read.scores import PERPLEXITY, SEVEN, score_measures
 from lorap.report.tables.main_table import tuned_names
 from lorap.report.tables.sourced import CELL, MEASURED, SOURCE, Origin, Table, with_origins
 
-SETTINGS = [*RECIPE, "calibration"]
 SEED_KEYS = ["model", "method", "sparsity", "tuned"]
 SET = ["corpus", "nsamples", "seqlen"]  # of a calibration
 
 
-def ablation(vary: list[str]) -> Callable[[ReportSpec, pd.DataFrame], Table]:
-    """A table of the cells that differ from another cell only in the settings named in ``vary``."""
-    fixed = ["model", "sparsity", *(name for name in SETTINGS if name not in vary)]
+def ablation(varied: Callable[[ReportSpec], list[str]]) -> Callable[[ReportSpec, pd.DataFrame], Table]:
+    """A table of the cells that differ from another cell only in some settings.
+
+    Args:
+        varied: The settings that may differ. Where they name a sub-layer but not the options of its treatments, a
+            treatment that lacks an option is compared with the first cell beside it that has it.
+    """
 
     def table(spec: ReportSpec, results: pd.DataFrame) -> Table:
-        cells = compressed(results)
-        cells = cells[cells.groupby(fixed, dropna=False)["method"].transform("size") > 1]
+        vary, cells = varied(spec), compressed(results)
+        fixed = ["model", "sparsity", *(name for name in [*setting_columns(spec), "calibration"] if name not in vary)]
+        cells = cells[_differs(_comparable(spec, cells, fixed, vary), fixed, vary)]
         cells = cells.sort_values([*fixed, *vary]).assign(**{SOURCE: MEASURED})
         values = value_measures(spec, cells)
         return with_origins(cells[[*fixed, *vary, *values, SOURCE, CELL]], values)
 
     return table
+
+
+def _comparable(spec: ReportSpec, cells: pd.DataFrame, fixed: list[str], vary: list[str]) -> pd.DataFrame:
+    """The cells; an option that only other treatments of a varied sub-layer have is that of the first beside it."""
+    options = {option for part in PARTS if part in vary for option in options_of(spec, part)}
+    filled = [name for name in fixed if name in options]
+    beside = cells.groupby([name for name in fixed if name not in filled], dropna=False)[filled]
+    return cells.fillna(beside.transform("first")) if filled else cells
+
+
+def _differs(cells: pd.DataFrame, fixed: list[str], vary: list[str]) -> "pd.Series[bool]":
+    """Whether another cell has the same fixed settings and is varied otherwise."""
+    if not vary or cells.empty:
+        return pd.Series(False, index=cells.index)
+    kinds = cells.assign(kind=cells.groupby(vary, dropna=False).ngroup())
+    return kinds.groupby(fixed, dropna=False)["kind"].transform("nunique") > 1
 
 
 def seeds_table(spec: ReportSpec, results: pd.DataFrame) -> Table:

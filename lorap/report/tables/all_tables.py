@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lorap.artifacts.specs import ReportSpec
+from lorap.report.read.columns import options_of
 from lorap.report.tables.ablations import ablation, seeds_table
 from lorap.report.tables.cost_tables import cost_table, timing_table, tuning_cost_table
 from lorap.report.tables.main_table import main_table
@@ -17,10 +18,10 @@ TABLES: dict[str, Callable[[ReportSpec, pd.DataFrame], Table]] = {
     "tuning": tuning_table,
     "redecompose": redecompose_table,
     "cost": cost_table,
-    "allocation": ablation(["attention", "allocation"]),
-    "ffn": ablation(["ffn"]),
-    "keep_least": ablation(["keep_least"]),
-    "calibration": ablation(["calibration"]),
+    "allocation": ablation(lambda spec: ["attention", *options_of(spec, "attention")]),
+    "ffn": ablation(lambda spec: ["ffn"]),
+    "keep_least": ablation(lambda spec: options_of(spec, "ffn")),
+    "calibration": ablation(lambda spec: ["calibration"]),
     "seeds": seeds_table,
     "timing": timing_table,
 }
