@@ -20,9 +20,9 @@ FIGURES = {
     "allocation": "Perplexity against the allocation, by treatment of the attention",
     "pareto_parameters": "Perplexity against parameters; the line joins the models that no smaller one beats",
     "pareto_latency": "Perplexity against the time to read a prompt, which varies from run to run",
-    "error_by_layer": "Relative error of the compressed weights by layer, in the norm that the method minimises and, where "
-    "it is recorded, in the plain Frobenius norm. Only the plain one compares methods that minimise different norms. One "
-    "curve for each treatment of the sub-layer, under the first method that has it",
+    "error_by_layer": "Relative error of the compressed weights by layer, in the norm that the method minimises and, "
+    "where it is recorded, in the plain Frobenius norm. Only the plain one compares methods that minimise different "
+    "norms. There is one curve for each treatment of the sub-layer, under the first method that has it",
     "spectra": "Share of the rank that holds 90 % of a weight's activation-weighted energy, by layer",
 }
 MEASURED_TABLES = ("timing", "tuning_cost")  # of what no second run repeats

@@ -19,8 +19,8 @@ def columns_of(method: Method) -> dict[str, Setting]:
 
 
 def setting_columns(spec: ReportSpec) -> list[str]:
-    """The settings that any method of the grid has, in the order of their first use."""
-    return list(dict.fromkeys(name for method in spec.methods.values() for name in columns_of(method)))
+    """The settings that any method of the grid has, in the order of their first use; without methods the treatments."""
+    return list(dict.fromkeys(name for method in spec.methods.values() for name in columns_of(method))) or [*PARTS]
 
 
 def options_of(spec: ReportSpec, part: str) -> list[str]:
