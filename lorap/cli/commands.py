@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "are the tables of a run those of git, but for rounding",
     "prune": "list or remove artifacts that belong to no cell of a grid",
     "evaluate": "measure a model: perplexity, zero-shot tasks, cost, spectra",
+    "show": "say what a folder or a file is: base, method, plan by layer, sizes, provenance",
 }
 
 

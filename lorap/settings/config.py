@@ -77,7 +77,7 @@ def parse_spec(kind: type[SpecT], text: str) -> SpecT:
 def describe_faults(error: ValidationError, name: str) -> Iterator[str]:
     """A line for every fault: file, field path, value, what is allowed."""
     for fault in error.errors():
-        field = ".".join(_printable(part) for part in fault["loc"]) or "(the whole)"
+        field = ".".join(printable(part) for part in fault["loc"]) or "(the whole)"
         value = fault["input"]
         if fault["type"] == "missing":
             yield f"{name}: {field}: missing, it is required"
@@ -99,6 +99,12 @@ def lookup(entries: Mapping[str, Entry], name: str, kind: str) -> Entry:
     if name not in entries:
         raise LorapError(f"{kind}: unknown name {name!r}, expected one of {', '.join(sorted(entries))}")
     return entries[name]
+
+
+def printable(name: Any) -> str:
+    """A text of a file's own choosing, on one line and without what a terminal would obey."""
+    text = str(name)
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -143,13 +149,7 @@ def _find(value: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:
     children = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for name, child in children:
         if key in ("*", name):
-            yield from _find(child, rest, f"{at}.{_printable(name)}")
-
-
-def _printable(name: Any) -> str:
-    """A name of a file's own choosing, on one line and without what a terminal would obey."""
-    text = str(name)
-    return text if text.isprintable() else repr(text)[1:-1]
+            yield from _find(child, rest, f"{at}.{printable(name)}")
 
 
 def _is_number(text: str) -> bool:

@@ -1,0 +1,94 @@
+"""``lorap show``: what a folder or a file is, where it came from, and how it was made."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from lorap.artifacts.description import Description, describe
+from lorap.cli import options
+from lorap.cli.output import print_json
+from lorap.settings.config import printable
+
+ID = 12  # digits of an id that a person is shown
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """The options of ``lorap show``."""
+    parser.add_argument("path", type=Path, metavar="PATH", help="model folder, adapter, calibration file or result")
+    options.add_json(parser)
+    options.add_common(parser, run, "lorap show small")
+
+
+def run(arguments: Namespace) -> None:
+    """Prints what there is; no weights are read."""
+    found = describe(arguments.path)
+    if arguments.json:
+        print_json(found.as_dict())
+    else:
+        lines = list(_lines(found))
+        width = max(len(name) for name, _ in lines)
+        for name, text in lines:
+            print(f"{printable(name):<{width}}  {printable(text)}")
+
+
+def _lines(found: Description) -> Iterator[tuple[str, str]]:
+    """What a person is shown: a name and a text for every line."""
+    yield found.kind, found.path
+    if found.model_type:
+        yield "model type", words(found.model_type)
+    if found.parameters is not None:
+        yield "tokens" if found.kind == "calibration" else "parameters", f"{found.parameters:,} in {found.dtype}"
+    yield "size", f"{found.bytes / 1e6:,.1f} MB"
+    yield from ((name.replace("_", " "), words(value)) for name, value in found.details.items())
+    yield from layer_lines(found.layers)
+    yield from _provenance(found.meta)
+
+
+def layer_lines(layers: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """A line for every run of layers with the same plan."""
+    for plan, run in groupby(enumerate(layers), key=lambda numbered: numbered[1]):
+        numbers = [number for number, _ in run]
+        span = f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {numbers[0]}-{numbers[-1]}"
+        ranks = plan.get("ranks")
+        dense = {"ranks": {n: rank or "dense" for n, rank in ranks.items()}} if isinstance(ranks, dict) else {}
+        yield span, words(plan | dense)
+
+
+def _provenance(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Settings, inputs, versions, place and time."""
+    if not meta:
+        yield "made by", "another tool, or lorap's meta.json is lost"
+        return
+    settings = {name: value for name, value in _mapping(meta, "spec").items() if name != "code"}
+    nested = {name: value for name, value in settings.items() if isinstance(value, dict)}
+    yield from ((name, words(value)) for name, value in nested.items())
+    if plain := {name: value for name, value in settings.items() if name not in nested}:
+        yield "settings", words(plain)
+    if inputs := _mapping(meta, "inputs"):
+        yield "made of", words({role: str(identity)[:ID] for role, identity in inputs.items()})
+    if origin := _mapping(meta, "origin"):
+        yield "came from", words(origin)
+    yield "made with", words(_mapping(meta, "versions") | {"commit": meta.get("git_commit") or "unknown"})
+    yield "made on", f"{meta.get('device')}, in {meta.get('wall_seconds')} seconds"
+    yield "id", str(meta.get("id"))
+
+
+def _mapping(meta: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = meta.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def words(value: Any) -> str:
+    """A value of JSON on one line; what is empty is left out of a mapping."""
+    if isinstance(value, dict):
+        full = {name: inner for name, inner in value.items() if inner not in ((), [], {})}
+        return "  ".join(
+            words(inner) if isinstance(inner, dict) else f"{name} {words(inner)}" for name, inner in full.items()
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(words(item) for item in value)
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return str(value)
