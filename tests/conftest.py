@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from lorap.data.corpora import pydoc_rows
+from tests.whole_tree import fill_working_folder
 from tests.workflow import Checkout, make_checkout
 
 settings.register_profile("lorap", deadline=None)  # a busy machine is no fault of the code
@@ -126,6 +127,14 @@ def work(tmp_path: Path, tiny_folder: Path, windows: torch.Tensor, monkeypatch: 
     save_file({"input_ids": windows}, tmp_path / "c.safetensors")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The results of a working folder with every artifact of a small grid, its bytes made up."""
+    monkeypatch.chdir(tmp_path)
+    fill_working_folder()
+    return tmp_path / "results/small"
 
 
 @pytest.fixture(scope="session")

@@ -7,15 +7,9 @@ import yaml
 
 import lorap.settings.config
 from lorap.settings.config import DEFAULTS, load_params, parse_params
-from lorap.settings.schema import Params
+from tests.overriding import overridden
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
-
-
-def overridden(folder: Path, text: str) -> Params:
-    file = folder / "override.yaml"
-    file.write_text(text)
-    return load_params(file)
 
 
 def test_the_shipped_file_is_valid_and_is_the_one_in_the_package() -> None:

@@ -14,17 +14,7 @@ import yaml
 from lorap.artifacts.specs import CompressSpec
 from lorap.errors import LorapError
 from lorap.settings.config import DEFAULTS, load_params, parse_params, parse_spec
-
-
-def faults_of(folder: Path, override: dict[str, Any] | str) -> list[str]:
-    """The lines that an override file is refused with, without the file's name that each must begin with."""
-    file = folder / "override.yaml"
-    file.write_text(override if isinstance(override, str) else yaml.safe_dump(override))
-    with pytest.raises(LorapError) as raised:
-        load_params(file)
-    lines = str(raised.value).splitlines()
-    assert all(line.startswith(f"{file}: ") for line in lines)
-    return [line.removeprefix(f"{file}: ") for line in lines]
+from tests.overriding import faults_of
 
 
 def test_all_faults_are_told_at_once_and_dangling_names_with_them(tmp_path: Path) -> None:
@@ -97,70 +87,6 @@ def test_a_number_that_yaml_reads_as_text_is_told_with_the_way_to_write_it(tmp_p
     text = f"methods: {{m: {{attention: svd, ffn: prune, keep_least: {written}}}}}"
     (line,) = faults_of(tmp_path, text)
     assert line == f"methods.m.keep_least: {written!r} is text to YAML; write the number with a point, as in 1.0e-4"
-
-
-NAMED = ("models", "corpora", "methods", "calibrate", "tune", "grids", "evaluate.perplexity", "evaluate.zeroshot")
-ESCAPES = ("../x", "/abs", ".", "..", ".hidden", "", "a b", "a;rm", "$(touch x)", "`x`", "a'b", "-x", "x\n", "\x1b")
-
-
-@pytest.mark.parametrize("name", ESCAPES, ids=repr)
-def test_a_name_that_would_leave_its_folder_or_its_shell_word_is_refused(tmp_path: Path, name: str) -> None:
-    shipped = yaml.safe_load(DEFAULTS.read_text())
-    for section in NAMED:
-        entries = functools.reduce(operator.getitem, section.split("."), shipped)
-        entry = copy.deepcopy(next(iter(entries.values())))
-        override = functools.reduce(lambda inner, key: {key: inner}, reversed(section.split(".")), {name: entry})
-        (line,) = faults_of(tmp_path, override)
-        assert line.startswith(section)
-        assert repr(name) in line
-        assert "pattern" in line
-
-
-@pytest.mark.parametrize(
-    ("section", "entry", "field"),
-    [
-        ("models", {"package": "-r"}, "m.wheel.package"),
-        ("models", {"package": "git+https://x"}, "m.wheel.package"),
-        ("models", {"version": "1.0 --pre"}, "m.wheel.version"),
-        ("models", {"file": "x/.."}, "m.wheel.file"),
-        ("corpora", {"files": {"calibration": "../../x.txt"}}, "m.files.files.calibration"),
-        ("corpora", {"files": {"calibration": "/etc/passwd"}}, "m.files.files.calibration"),
-    ],
-)
-def test_what_a_download_is_asked_for_is_a_plain_name(
-    tmp_path: Path, section: str, entry: dict[str, Any], field: str
-) -> None:
-    wheel = {"source": "wheel", "package": "p", "version": "1.0", "file": "x.gguf", "sha256": "0" * 64}
-    sound = wheel if section == "models" else {"source": "files", "repo": "a/b"}
-    (line,) = faults_of(tmp_path, {section: {"m": sound | entry}})
-    assert line.startswith(f"{section}.{field}: got ")
-    assert "pattern" in line
-
-
-@pytest.mark.parametrize(
-    ("grid", "fields"),
-    [
-        ({"models": ["nope"]}, ["grids.g.models.0"]),
-        ({"calibration": "nope"}, ["grids.g.calibration"]),
-        ({"perplexity": ["pydoc", "nope"]}, ["grids.g.perplexity.1"]),
-        ({"cells": [{"methods": ["lorap", "nope"], "sparsities": [0.5]}]}, ["grids.g.cells.0.methods.1"]),
-        (
-            {"cells": [{"methods": ["lorap"], "sparsities": [0.5], "calibrations": ["nope"]}]},
-            ["grids.g.cells.0.calibrations.0"],
-        ),
-    ],
-)
-def test_a_grid_that_uses_a_name_nobody_defined_is_refused(
-    tmp_path: Path, grid: dict[str, Any], fields: list[str]
-) -> None:
-    sound = {
-        "models": ["llama-7b"],
-        "calibration": "pydoc-32x128",
-        "cells": [{"methods": ["lorap"], "sparsities": [0.5], "calibrations": None}],
-        "perplexity": ["pydoc"],
-    }
-    found = faults_of(tmp_path, {"grids": {"g": sound | grid}})
-    assert [line.split(": got 'nope'; expected a name from ")[0] for line in found] == fields
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "a: [", "a: b: c", "\t"])

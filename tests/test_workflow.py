@@ -2,15 +2,13 @@
 
 import csv
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lorap.artifacts.grid import all_cells, calibrations, compressed_cells, recovered_cells, tuned_cells
 from lorap.report import catalogue
 from lorap.settings.config import load_params
-from tests.workflow import NOTHING, ROOT, Checkout, make_checkout
+from tests.workflow import ROOT, Checkout
 
 
 def test_snakemake_makes_every_table_figure_and_meta(made: Checkout) -> None:
@@ -46,42 +44,6 @@ def test_the_chain_of_recovery_is_exact(made: Checkout) -> None:
     assert json.loads((results.parents[1] / "lorap-1to1-0.5/zeroshot.json").read_text()) == {"tasks": {}}
 
 
-def test_a_setting_of_the_tuning_reruns_its_chain_alone_and_dvc_shows_what_changed(copy_of_made: Checkout) -> None:
-    copy_of_made.commit()
-    before, params = copy_of_made.stamps(), copy_of_made.params()
-    old, params["tune"]["tiny"]["learning_rate"] = params["tune"]["tiny"]["learning_rate"], 2e-3
-    copy_of_made.write_params(params)
-    copy_of_made.run("snakemake")
-    changed = {name for name, stamp in copy_of_made.stamps().items() if before.get(name) != stamp}
-    assert {name.split("/")[2] for name in changed} == {
-        "tune", "redecompose", "evaluate", "report", catalogue.METRICS, catalogue.SWEEP,
-    }  # fmt: skip
-    assert all("/lorap-0.5/tiny/" in name for name in changed if name.split("/")[2] == "evaluate")
-    says = dvc_says(copy_of_made, "params", "diff")["params.yaml"]
-    assert {name: (change["old"], change["new"]) for name, change in says.items()} == {
-        "tune.tiny.learning_rate": (old, 2e-3)
-    }
-    metrics = dvc_says(copy_of_made, "metrics", "diff")["results/demo/metrics.json"]
-    cell = "tiny/pydoc-4x16/lorap-0.5/tiny/adapter"
-    assert all(name.startswith(cell.removesuffix("adapter")) for name in metrics), "no other cell was measured again"
-    was, now = (pytest.approx(metrics[f"{cell}.pydoc"][key], rel=1e-5) for key in ("old", "new"))
-    assert metrics[f"{cell}.pydoc"]["old"] != metrics[f"{cell}.pydoc"]["new"]
-    assert drawn(copy_of_made, "show", cell) == {"workspace": now}
-    assert drawn(copy_of_made, "diff", cell) == {"HEAD": was, "workspace": now}
-
-
-def dvc_says(checkout: Checkout, *command: str) -> Any:
-    """What a command of DVC prints as JSON."""
-    return json.loads(checkout.run("dvc", *command, "--json"))
-
-
-def drawn(checkout: Checkout, command: str, cell: str) -> dict[str, float]:
-    """The perplexity of a cell in the sweep that a command of `dvc plots` draws, by revision."""
-    (plot,) = dvc_says(checkout, "plots", command)["data"]["results/demo/sweep.csv"]
-    rows = plot["content"]["data"]["values"]
-    return {row["rev"]: float(row["perplexity"]) for row in rows if row["cell"] == cell}
-
-
 def test_published_rows_stand_beside_ours_with_their_source(made: Checkout) -> None:
     with (made.folder / "results/demo/report/main.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -96,60 +58,6 @@ def test_verify_finds_every_artifact_as_it_should_be(made: Checkout) -> None:
     printed = made.run("lorap", "verify", "--bytes")
     assert printed.strip() == "demo: 27 of 27 artifacts are what params.yaml says"
     assert made.run("lorap", "prune") == ""
-
-
-def test_a_second_snakemake_has_nothing_to_do(made: Checkout) -> None:
-    before = made.stamps()
-    assert NOTHING in made.run("snakemake")
-    assert made.stamps() == before
-
-
-def test_snakemake_after_dvc_has_nothing_to_do(tmp_path: Path, tiny_folder: Path) -> None:
-    checkout = make_checkout(tmp_path / "checkout", tiny_folder)
-    checkout.commit()
-    checkout.run("dvc", "repro")
-    before = checkout.stamps()
-    assert NOTHING in checkout.run("snakemake")
-    assert checkout.stamps() == before
-
-
-def test_grids_are_switched_to_and_fro_without_recomputing(copy_of_made: Checkout) -> None:
-    params = copy_of_made.params()
-    params["grids"]["second"] = params["grids"]["demo"] | {"cells": []}
-    copy_of_made.write_params(params)
-    copy_of_made.run("dvc", "repro")
-    before = copy_of_made.stamps()
-    copy_of_made.write_params(params | {"active": ["second"]})
-    copy_of_made.run("dvc", "repro")
-    assert copy_of_made.run("lorap", "verify").startswith("second: ")
-    copy_of_made.write_params(params)
-    assert "up to date" in copy_of_made.run("dvc", "repro")
-    assert NOTHING in copy_of_made.run("snakemake")
-    after = copy_of_made.stamps()
-    assert {name: after[name] for name in before} == before
-    assert "results/second/report/main.csv" in after
-
-
-def test_a_sparsity_comes_and_goes_with_its_rows_only(copy_of_made: Checkout) -> None:
-    before, params = copy_of_made.stamps(), copy_of_made.params()
-    params["grids"]["demo"]["cells"][0]["sparsities"] = [0.5, 0.2]
-    copy_of_made.write_params(params)
-    copy_of_made.run("snakemake")
-    after = copy_of_made.stamps()
-    untouched = [name for name in before if "/compress/" in name or "/evaluate/" in name or "/calibrate/" in name]
-    assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
-    assert sparsities_of(copy_of_made, "lorap") == ["0.2", "0.5"]
-    params["grids"]["demo"]["cells"][0]["sparsities"] = [0.2]
-    copy_of_made.write_params(params)
-    copy_of_made.run("snakemake")
-    assert sparsities_of(copy_of_made, "lorap") == ["0.2"]
-
-
-def sparsities_of(checkout: Checkout, method: str) -> list[str]:
-    """The sparsities that the main table shows of a method."""
-    with (checkout.folder / "results/demo/report/main.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [row["sparsity"] for row in rows if (row["method"], row["tuned"]) == (method, "no")]
 
 
 def test_faulty_params_stop_the_workflow_with_a_line_each(copy_of_made: Checkout) -> None:
