@@ -1,10 +1,13 @@
-# Everything from an empty machine: `make demo` and `make test`.
+# Everything from an empty machine: `make demo` and `make test`. While you work: `make lint` and `make quick`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-all bench lint
+# Two workers of one thread each: the tests are many small jobs, not a few large ones.
+PYTEST := OMP_NUM_THREADS=1 pytest -n 2
+
+.PHONY: setup demo lint quick test test-all bench
 
 setup: $(BIN)/.ready
 
@@ -13,23 +16,28 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# From the raw model to the tables: downloads it, compresses, evaluates, reports.
+# From the raw model to the tables: downloads, compresses, tunes, evaluates and reports.
 demo: setup
 	snakemake --config 'active=[demo]'
 	@cat results/demo/report/main.md
-	@echo; echo "Tables and figures: results/demo/report/"
+	@echo; echo "Tables and figures: results/demo/report/index.html"
 
 lint: setup
 	ruff check
 	ruff format --check
 	mypy
+	snakefmt --check Snakefile rules
 
-# Two workers of one thread each: these tests are many small jobs, not large ones.
+# Unit tests alone: no run of the workflow, no browser.
+quick: setup
+	$(PYTEST) -m 'not system and not slow'
+
+# All but the slow tests. Coverage is that of the tests' own processes, without the jobs that they start.
 test: setup
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+	$(PYTEST) --dist loadfile --cov
 
 test-all: setup
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m ''
+	$(PYTEST) --dist loadfile -m ''
 
 bench: models/smollm2-135m-instruct/meta.json
 	python -m benchmarks.compression --model $(<D) --out benchmarks/compression.json

@@ -10,6 +10,8 @@ import pytest
 
 from tests.workflow import NOTHING, Checkout, steps_of
 
+pytestmark = pytest.mark.system
+
 ADAPTER = "results/demo/tune/tiny/pydoc-4x16/lorap-0.5/tiny"
 MEASURED = "results/demo/evaluate/tiny/pydoc-4x16/lorap-1to1-0.5/cost.json"
 

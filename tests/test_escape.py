@@ -16,6 +16,7 @@ from tests.workflow import make_checkout
 HOSTILE = 'a\'b "c" $(touch mark) `touch mark`; touch mark\n{output} & touch mark'
 
 
+@pytest.mark.system
 def test_the_paths_of_a_model_and_a_text_reach_no_shell(tmp_path: Path, tiny_folder: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / f"{HOSTILE}.txt").write_text("to be or not to be, that is the question " * 20)
@@ -31,6 +32,7 @@ def test_the_paths_of_a_model_and_a_text_reach_no_shell(tmp_path: Path, tiny_fol
 
 
 @pytest.mark.parametrize("name", ["demo'; touch mark; '", "$(touch mark)"])
+@pytest.mark.system
 def test_the_name_of_a_grid_reaches_no_shell_of_dvc(tmp_path: Path, tiny_folder: Path, name: str) -> None:
     checkout = make_checkout(tmp_path / "checkout", tiny_folder)
     params = checkout.params()

@@ -15,6 +15,8 @@ from lorap.files import new_folder, sha256_file
 from tests.disturbed import SPECTRA, leftovers
 from tests.workflow import NOTHING, Checkout, steps_of
 
+pytestmark = pytest.mark.system
+
 LORAP = "results/demo/compress/tiny/pydoc-4x16/lorap-1to1-0.5"
 TUNED = "tiny/pydoc-4x16/lorap-0.5/tiny"
 DAY = 86400  # seconds

@@ -12,6 +12,8 @@ from tests.command import call, fault, succeed
 from tests.disturbed import SPECTRA, assert_as_undisturbed, leftovers
 from tests.workflow import Checkout
 
+pytestmark = pytest.mark.system
+
 FULL = "No space left on device; free space or choose another --out"
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.disturbed import AT_WORK, LOCKED, SPECTRA, assert_as_undisturbed, group_of, jobs_of, wait_for
 from tests.workflow import Checkout
 
+pytestmark = pytest.mark.system
+
 REPORT = "results/demo/report/meta.json"
 
 

@@ -149,6 +149,7 @@ def test_a_compression_stays_within_what_it_asked_for(tmp_path: Path, params: Pa
     assert 0.3 < int(done.stdout) / 1024 / asked < 1
 
 
+@pytest.mark.system
 def test_rules_ask_for_what_the_settings_say(tmp_path: Path, tiny_folder: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout", tiny_folder)
     assert "mem_mb=<TBD>" in resources_of(checkout, "compress"), "the model is not there yet"

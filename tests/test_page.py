@@ -15,6 +15,8 @@ from lorap.report import catalogue
 from lorap.report.build import build_report
 from tests.results_folder import CALIBRATION, COMMIT, MODEL, fill, perplexity, small_spec
 
+pytestmark = pytest.mark.system
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = Cell(MODEL, CALIBRATION, "svd", 0.5)
 LORAP = Cell(MODEL, CALIBRATION, "lorap", 0.2)

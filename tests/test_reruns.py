@@ -10,6 +10,8 @@ import pytest
 from lorap.report import catalogue
 from tests.workflow import NOTHING, Checkout, make_checkout
 
+pytestmark = pytest.mark.system
+
 
 def test_a_second_snakemake_has_nothing_to_do(made: Checkout) -> None:
     before = made.stamps()

@@ -10,6 +10,8 @@ from lorap.report import catalogue
 from lorap.settings.config import load_params
 from tests.workflow import ROOT, Checkout
 
+pytestmark = pytest.mark.system
+
 
 def test_snakemake_makes_every_table_figure_and_meta(made: Checkout) -> None:
     report = made.folder / "results/demo/report"
