@@ -1,3 +1,35 @@
-"""LoRAP: structured compression of LLaMA-family language models, as a reproducible workflow."""
+"""LoRAP: structured compression of LLaMA-family language models, as a library, a command and a reproducible workflow.
 
-__version__ = "0.1.0"
+    >>> import lorap
+    >>> lorap.compress("model", "calibration.safetensors", "small", sparsity=0.2)  # doctest: +SKIP
+
+``lorap.api`` has the functions; they are imported when one of them is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lorap.errors import LorapError
+
+if TYPE_CHECKING:
+    from lorap.api import calibrate, compress, evaluate, export, fetch, load, plan, redecompose, tune
+
+__version__ = "0.2.0"
+__all__ = [
+    "LorapError",
+    "calibrate",
+    "compress",
+    "evaluate",
+    "export",
+    "fetch",
+    "load",
+    "plan",
+    "redecompose",
+    "tune",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("lorap.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -75,8 +75,8 @@ def test_a_template_is_part_of_the_step_that_fills_it(package: Path) -> None:
         assert changed(package, file, lambda text: text + "\n") == {"lorap.report.build"}
 
 
-def test_the_command_line_is_no_part_of_any_step(package: Path) -> None:
-    for file in ("cli/commands.py", "cli/compress.py", "__main__.py"):
+def test_the_command_line_and_the_library_are_no_part_of_any_step(package: Path) -> None:
+    for file in ("cli/compress.py", "api/jobs.py", "__init__.py", "__main__.py"):
         assert changed(package, file, lambda text: text + "\nNEW = 1\n") == set()
 
 
@@ -95,6 +95,8 @@ def test_a_new_import_brings_in_what_it_names_even_inside_a_function(package: Pa
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_every_step_starts_in_a_module_that_exists_and_reaches_no_command(step: str) -> None:
+def test_every_step_starts_in_a_module_that_exists_and_reaches_no_command_and_no_function_of_the_library(
+    step: str,
+) -> None:
     assert module_file(step) is not None
-    assert not [name for name in closure(step) if name.startswith("lorap.cli")]
+    assert not [name for name in closure(step) if name.startswith(("lorap.cli", "lorap.api"))]

@@ -29,6 +29,7 @@ LAYERS: dict[str, set[str]] = {
     "report": {"bare", "settings", "artifacts"},
     "workflow": {"bare", "settings", "artifacts", "report"},
 }
+LAYERS["api"] = set(LAYERS)
 LAYERS["cli"] = set(LAYERS)
 BARE = ("errors", "files", "strict")
 LIGHT = ("bare", "settings", "artifacts", "report", "workflow")  # they start often, so without heavy libraries
@@ -43,7 +44,7 @@ HEAVY = {"torch", "transformers", "peft", "lm_eval", "datasets", "safetensors", 
 
 def layer_of(module: str) -> str:
     """The layer of a module such as ``lorap.core.budget``."""
-    top = module.split(".")[1] if "." in module else "errors"
+    top = module.split(".")[1] if "." in module else "api"  # whose functions the package itself has
     layer = (dict.fromkeys(BARE, "bare") | {"__main__": "cli"}).get(top, top)
     assert layer in LAYERS, f"{module} belongs to no layer, give it one here"
     return layer

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1]
 ROOT = PACKAGE.name
 # What settings may be and what an artifact says of itself: specs are compared by value, an edit here makes none stale.
 DECLARATIONS = {
+    ROOT,
     *(f"{ROOT}.{name}" for name in ("errors", "strict")),
     *(f"{ROOT}.artifacts.{name}" for name in ("meta", "specs")),
     *(f"{ROOT}.settings.{name}" for name in ("config", "schema", "sources")),

@@ -2,12 +2,11 @@
 
 from argparse import ArgumentParser, Namespace
 
-from lorap.artifacts.meta import new_artifact
+from lorap.api import chosen, jobs
 from lorap.artifacts.specs import CalibrateSpec
 from lorap.cli import options
 from lorap.cli.output import announce
-from lorap.cli.work import corpus_of, spec_from
-from lorap.settings.config import load_params, parse_spec
+from lorap.settings.config import parse_spec
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -23,25 +22,11 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """``lorap calibrate``."""
-    from lorap.data.draw import calibrate as make_calibration
-    from lorap.model.folder import load_tokenizer
-
-    spec = parse_spec(CalibrateSpec, arguments.spec) if arguments.spec else _calibrate_spec(arguments)
-    inputs = {"model": arguments.model} | ({"text": arguments.text} if arguments.text else {})
-    tokenizer = load_tokenizer(arguments.model)
-    origin: dict[str, str] = {}
-    with new_artifact(arguments.out, spec, inputs, origin=origin) as file:
-        origin |= make_calibration(spec, tokenizer, arguments.text, file)
+    """Makes the calibration file."""
+    if arguments.spec:
+        spec = parse_spec(CalibrateSpec, arguments.spec)
+    else:
+        windows = (arguments.nsamples, arguments.seqlen, arguments.seed)
+        spec = chosen.calibrate_spec(arguments.text, arguments.corpus, *windows, arguments.params)
+    jobs.make_calibration(spec, arguments.model, arguments.text, arguments.out)
     announce(arguments.out)
-
-
-def _calibrate_spec(arguments: Namespace) -> CalibrateSpec:
-    params = load_params(arguments.params)
-    return spec_from(
-        CalibrateSpec,
-        **corpus_of(arguments, params.corpora),
-        nsamples=arguments.nsamples,
-        seqlen=arguments.seqlen,
-        seed=params.seed if arguments.seed is None else arguments.seed,
-    )

@@ -3,12 +3,11 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from lorap.artifacts.meta import new_artifact
+from lorap.api import chosen, jobs
 from lorap.artifacts.specs import CompressSpec
 from lorap.cli import options
 from lorap.cli.output import announce
-from lorap.cli.work import given, method_of, on_device, recipe_of, sparsity_of, spec_from
-from lorap.settings.config import load_params, parse_spec
+from lorap.settings.config import parse_spec
 
 EXAMPLE = "lorap compress --model models/smol --calibration calibration.safetensors --sparsity 0.2 --out small"
 
@@ -29,39 +28,14 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """``lorap compress``."""
-    from lorap.compression.run import compress as compress_model
-    from lorap.data.calibration import read_calibration
-    from lorap.model.folder import DTYPES, find_tokenizer
-
-    spec = parse_spec(CompressSpec, arguments.spec) if arguments.spec else _compress_spec(arguments)
-    recipe = recipe_of(spec.method, spec.sparsity)
-    input_ids = read_calibration(arguments.calibration, find_tokenizer(arguments.model))
-    inputs = {"model": arguments.model, "calibration": arguments.calibration}
-    with (
-        on_device(arguments.device, "--batch (compress.batch)") as device,
-        new_artifact(arguments.out, spec, inputs, str(device), folder=True) as folder,
-    ):
-        compress_model(
-            arguments.model,
-            input_ids,
-            recipe,
-            folder,
-            form=spec.form,
-            dtype=DTYPES.get(spec.dtype),
-            device=device,
-            batch=spec.batch,
-            offload=spec.offload,
-            quiet=arguments.quiet,
-        )
+    """Compresses the model."""
+    spec = parse_spec(CompressSpec, arguments.spec) if arguments.spec else _chosen(arguments)
+    jobs.compress_model(spec, arguments.model, arguments.calibration, arguments.out, arguments.device, arguments.quiet)
     announce(arguments.out)
 
 
-def _compress_spec(arguments: Namespace) -> CompressSpec:
-    params = load_params(arguments.params)
-    return spec_from(
-        CompressSpec,
-        method=method_of(arguments, params),
-        sparsity=sparsity_of(arguments),
-        **(params.compress.model_dump() | given(arguments, "form", "dtype", "batch", "offload")),
-    )
+def _chosen(arguments: Namespace) -> CompressSpec:
+    overrides = options.given(arguments, *options.METHOD_OPTIONS)
+    how = options.given(arguments, "form", "dtype", "batch", "offload")
+    sparsity = options.sparsity_of(arguments)
+    return chosen.compress_spec(arguments.method, sparsity, overrides, arguments.params, **how)

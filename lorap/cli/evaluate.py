@@ -1,9 +1,17 @@
 """``lorap evaluate``: measure a model."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from lorap.cli import measures, options
+from lorap.api.devices import on_device
+from lorap.api.measuring import Measure, measure, measure_spec
+from lorap.artifacts.specs import SpectraSpec, SuiteSpec
+from lorap.cli import options
+from lorap.cli.output import announce, print_json
+from lorap.settings.config import parse_spec
+
+# The options that are no settings of a measure.
+COMMON = {"command", "measure", "run", "model", "adapter", "device", "out", "json", "params", "quiet", "spec"}
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -26,9 +34,7 @@ def _perplexity_options(parser: ArgumentParser) -> None:
     options.add_device(parser)
     options.add_json(parser)
     options.add_out(parser, "the JSON file to make")
-    options.add_common(
-        parser, measures.perplexity, "lorap evaluate perplexity --model small --text book.txt --out perplexity.json"
-    )
+    options.add_common(parser, run, "lorap evaluate perplexity --model small --text book.txt --out perplexity.json")
 
 
 def _zeroshot_options(parser: ArgumentParser) -> None:
@@ -45,7 +51,7 @@ def _zeroshot_options(parser: ArgumentParser) -> None:
     options.add_out(parser, "the JSON file to make")
     options.add_common(
         parser,
-        measures.zeroshot,
+        run,
         "lorap evaluate zeroshot --model small --tasks piqa,arc_easy --documents 200 --out zeroshot.json",
     )
 
@@ -58,7 +64,7 @@ def _cost_options(parser: ArgumentParser) -> None:
     options.add_device(parser)
     options.add_json(parser)
     options.add_out(parser, "the JSON file to make")
-    options.add_common(parser, measures.cost, "lorap evaluate cost --model small --out cost.json")
+    options.add_common(parser, run, "lorap evaluate cost --model small --out cost.json")
 
 
 def _spectra_options(parser: ArgumentParser) -> None:
@@ -71,7 +77,7 @@ def _spectra_options(parser: ArgumentParser) -> None:
     options.add_out(parser, "the JSON file to make")
     options.add_common(
         parser,
-        measures.spectra,
+        run,
         "lorap evaluate spectra --model models/smol --calibration calibration.safetensors --out spectra.json",
     )
 
@@ -83,7 +89,7 @@ def _suite_options(parser: ArgumentParser) -> None:
     options.add_device(parser)
     parser.add_argument("--spec", metavar="JSON", required=True, help="the measurements, as the workflow gives them")
     options.add_out(parser, "the folder to write into")
-    options.add_common(parser, measures.suite, "lorap evaluate suite --model small --spec JSON --out results")
+    options.add_common(parser, run_all, "lorap evaluate suite --model small --spec JSON --out results")
 
 
 def _add_adapter(parser: ArgumentParser) -> None:
@@ -97,3 +103,34 @@ MEASURES = {
     "spectra": ("measure how low-rank a dense model's weights are, by depth", _spectra_options),
     "suite": ("take several measurements with one loading of the model", _suite_options),
 }
+
+
+def run(arguments: Namespace) -> None:
+    """Writes what was measured, and shows its numbers."""
+    wanted = {name: value for name, value in vars(arguments).items() if name not in COMMON and value is not None}
+    if isinstance(wanted.get("tasks"), str):
+        wanted["tasks"] = wanted["tasks"].split(",")
+    if getattr(arguments, "spec", None):
+        spec: Measure = parse_spec(SpectraSpec, arguments.spec)
+    else:
+        spec = measure_spec(arguments.measure, arguments.params, **wanted)
+    files = {name: value for name, value in wanted.items() if isinstance(value, Path)}
+    adapter = getattr(arguments, "adapter", None)
+    result = measure(spec, arguments.model, adapter, files, arguments.out, arguments.device, arguments.quiet)
+    if getattr(arguments, "json", False):
+        print_json(result)
+        return
+    for name, value in result.items():
+        if isinstance(value, int | float):
+            print(f"{name}: {value:,.4f}" if isinstance(value, float) else f"{name}: {value:,}")
+    announce(arguments.out)
+
+
+def run_all(arguments: Namespace) -> None:
+    """Takes all measurements that the workflow wants of a model."""
+    from lorap.evaluation.suite import run_suite
+
+    spec = parse_spec(SuiteSpec, arguments.spec)
+    with on_device(arguments.device, "evaluate.batch or evaluate.cost.batches") as device:
+        run_suite(spec, arguments.model, arguments.adapter, arguments.out, device, arguments.quiet)
+    announce(arguments.out)

@@ -2,11 +2,9 @@
 
 from argparse import ArgumentParser, Namespace
 
-from lorap.artifacts.meta import new_artifact
-from lorap.artifacts.specs import ExportSpec
+from lorap.api import chosen, jobs
 from lorap.cli import options
 from lorap.cli.output import announce
-from lorap.cli.work import spec_from
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -18,10 +16,6 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """``lorap export``."""
-    from lorap.compression.dense import export_dense
-
-    spec = spec_from(ExportSpec, form=arguments.form)
-    with new_artifact(arguments.out, spec, {"model": arguments.model}, folder=True) as folder:
-        export_dense(arguments.model, folder)
+    """Makes the checkpoint."""
+    jobs.export_model(chosen.export_spec(arguments.form), arguments.model, arguments.out)
     announce(arguments.out)

@@ -5,13 +5,17 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-METHOD_OPTIONS: tuple[tuple[str, Callable[[str], object], str, str], ...] = (
+from lorap.errors import LorapError
+
+_METHOD: tuple[tuple[str, Callable[[str], object], str, str], ...] = (
     ("attention", str, "svd|awsvd|afm|none", "what happens to q, k, v and o"),
     ("ffn", str, "prune|decompose|none", "what happens to gate, up and down"),
     ("allocation", float, "A", "parameters of v, o for each of q, k"),
     ("keep_least", float, "F", "least important channels that stay"),
 )
+METHOD_OPTIONS = tuple(name for name, *_ in _METHOD)
 
 
 def add_command(commands: "_SubParsersAction[ArgumentParser]", name: str, purpose: str) -> ArgumentParser:
@@ -70,7 +74,7 @@ def add_method(parser: ArgumentParser) -> None:
     parser.add_argument("--method", default="lorap", metavar="NAME", help="method of params.yaml (default: lorap)")
     parser.add_argument("--sparsity", type=float, metavar="S", help="fraction of the weights to remove, in [0, 1)")
     override = parser.add_argument_group("in place of the method's own settings")
-    for name, kind, metavar, what in METHOD_OPTIONS:
+    for name, kind, metavar, what in _METHOD:
         override.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=what)
 
 
@@ -92,3 +96,16 @@ def add_results(parser: ArgumentParser) -> None:
 def add_bytes(parser: ArgumentParser) -> None:
     """How closely to look."""
     parser.add_argument("--bytes", action="store_true", help="hash every file again")
+
+
+def given(arguments: Namespace, *names: str) -> dict[str, Any]:
+    """The options of these names that were given, or have a default."""
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+
+
+def sparsity_of(arguments: Namespace) -> float:
+    """The sparsity, which only a whole spec may replace."""
+    if arguments.sparsity is None:
+        raise LorapError("--sparsity: missing, expected a number in [0, 1)")
+    sparsity: float = arguments.sparsity
+    return sparsity

@@ -3,12 +3,10 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from lorap.api import plan
 from lorap.cli import options
 from lorap.cli.output import print_json
-from lorap.cli.work import checked, given, method_of, recipe_of, sparsity_of
 from lorap.errors import LorapError
-from lorap.settings.config import load_params
-from lorap.settings.schema import Compress
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -22,17 +20,14 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """``lorap plan``."""
-    from lorap.compression.planning import describe_plan, plan_model
-    from lorap.model.folder import read_config
-
+    """Prints the plan."""
     if arguments.tokens < 1:
         raise LorapError(f"--tokens: got {arguments.tokens}, expected at least 1")
-    params = load_params(arguments.params)
-    form = checked(Compress, **(params.compress.model_dump() | given(arguments, "form"))).form
-    recipe = recipe_of(method_of(arguments, params), sparsity_of(arguments))
-    found = plan_model(read_config(arguments.model), recipe, form)
+    wanted = options.given(arguments, "method", "form", "params", *options.METHOD_OPTIONS)
+    found = plan(arguments.model, sparsity=options.sparsity_of(arguments), **wanted)
     if arguments.json:
         print_json(found.as_dict(arguments.tokens))
     else:
+        from lorap.compression.planning import describe_plan
+
         print(describe_plan(found, arguments.tokens))

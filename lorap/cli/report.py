@@ -18,7 +18,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """``lorap report``."""
+    """Writes the report and prints its main table."""
     from lorap.report.build import build_report
 
     spec = parse_spec(ReportSpec, arguments.spec) if arguments.spec else _report_spec(arguments)

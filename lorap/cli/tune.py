@@ -1,26 +1,15 @@
 """``lorap tune``: tune a LoRA adapter for a compressed model."""
 
-import os
-import shutil
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
-from lorap.artifacts.meta import artifact_id, new_artifact
+from lorap.api import chosen
+from lorap.api.tuning_job import is_first, tune_model
 from lorap.artifacts.specs import TuneSpec
 from lorap.cli import options
 from lorap.cli.output import announce
-from lorap.cli.work import checked, given, on_device, spec_from
-from lorap.errors import LorapError
-from lorap.files import hidden, only_one
-from lorap.settings.config import load_params, lookup, parse_spec
-from lorap.settings.schema import Tune
-from lorap.settings.sources import CorpusSource
-
-OWN_HELD_OUT = 0.1  # of a user's own file, which may have fewer rows than the published data hold out
+from lorap.settings.config import parse_spec
 
 TUNE_OVERRIDES: tuple[tuple[str, Callable[[str], object], str], ...] = (
     ("--rows", int, "rows of the data to use"),
@@ -57,52 +46,15 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    """``lorap tune``; under torchrun every process runs it, and the first one writes."""
-    from lorap.tuning.checkpoints import prepare_checkpoints
-    from lorap.tuning.train import data_origin, train
-
-    spec = parse_spec(TuneSpec, arguments.spec) if arguments.spec else _tune_spec(arguments)
-    data = Path(arguments.data) if spec.source is None and arguments.data else None
-    inputs = {"model": arguments.model} | ({"data": data} if data else {})
-    checkpoints = hidden(arguments.out, "checkpoints")
-    first = os.environ.get("RANK", "0") == "0"
-    with (
-        only_one(checkpoints) if first else nullcontext(),
-        on_device(arguments.device, "--micro-batch (tune.NAME.micro_batch)") as device,
-    ):
-        if ":" in str(device):
-            raise LorapError(f"--device {device}: expected auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
-        origin = data_origin(spec)
-        if first:
-            ids = {role: artifact_id(path) for role, path in inputs.items()}
-            if prepare_checkpoints(checkpoints, spec, ids):
-                print(f"{checkpoints}: checkpoints of other settings or of another model, removed", file=sys.stderr)
-        folder: Any = new_artifact(arguments.out, spec, inputs, str(device), folder=True, origin=origin)
-        try:
-            with folder if first else nullcontext() as out:
-                train(spec, arguments.model, data, checkpoints, out, device.type, arguments.quiet)
-        except LorapError:  # only a run that was cut short may go on; one at fault would fail again
-            shutil.rmtree(checkpoints, ignore_errors=True)
-            raise
-        if first:
-            shutil.rmtree(checkpoints)
-    if first:
+    """Tunes the adapter; under torchrun every process runs this, and the first one speaks."""
+    spec = parse_spec(TuneSpec, arguments.spec) if arguments.spec else _chosen(arguments)
+    data = Path(arguments.data) if arguments.data else None
+    tune_model(spec, arguments.model, data, arguments.out, arguments.device, arguments.quiet)
+    if is_first():
         announce(arguments.out)
 
 
-def _tune_spec(arguments: Namespace) -> TuneSpec:
-    params = load_params(arguments.params)
-    chosen = lookup(params.tune, arguments.tuning, "tuning")
+def _chosen(arguments: Namespace) -> TuneSpec:
     names = [option.removeprefix("--").replace("-", "_") for option, _, _ in TUNE_OVERRIDES]
-    names += ["form", "dtype", "gradient_checkpointing"]
-    overrides = given(arguments, *names)
-    source: CorpusSource | None = params.corpora[chosen.corpus]
-    if arguments.data in params.corpora:
-        overrides["corpus"], source = arguments.data, params.corpora[arguments.data]
-    elif arguments.data is not None:
-        if not Path(arguments.data).is_file():
-            known = ", ".join(sorted(params.corpora))
-            raise LorapError(f"--data: {arguments.data!r} is no file, and no corpus of {known}")
-        overrides, source = {"held_out": OWN_HELD_OUT} | overrides | {"corpus": "file"}, None
-    seed = params.seed if arguments.seed is None else arguments.seed
-    return spec_from(TuneSpec, tune=checked(Tune, **(chosen.model_dump() | overrides)), source=source, seed=seed)
+    overrides = options.given(arguments, *names, "form", "dtype", "gradient_checkpointing")
+    return chosen.tune_spec(arguments.tuning, arguments.data, overrides, arguments.seed, arguments.params)

@@ -1,0 +1,144 @@
+"""One job a step: from a spec and the places of its inputs to an artifact with its meta.
+
+The functions of the library and the commands, which may be given a whole spec by the workflow, both end here.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorap.api.devices import on_device
+from lorap.artifacts.meta import artifact_id, is_made_from, meta_path, new_artifact
+from lorap.artifacts.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, RedecomposeSpec
+from lorap.errors import LorapError
+from lorap.files import only_one, read_json
+from lorap.model.plan import Form
+from lorap.settings.schema import Method
+
+if TYPE_CHECKING:
+    from lorap.compression.planning import Plan
+    from lorap.methods import Recipe
+
+LOWER_BATCH = "--batch (compress.batch)"
+
+
+def fetch_model(spec: FetchSpec, out: Path) -> bool:
+    """Gets a model, unless it is there; returns whether it was not."""
+    from lorap.data import download
+
+    inputs = download.local_inputs(spec.model)
+    with only_one(out):
+        if is_made_from(out, spec, inputs):
+            return False
+        origin: dict[str, str] = {}
+        with new_artifact(out, spec, inputs, folder=True, origin=origin) as folder:
+            origin |= download.fetch(spec.model, folder)
+    return True
+
+
+def fetch_manifest(manifest: Path, out: Path) -> bool:
+    """Makes the folder that a manifest describes, unless it is there; returns whether it was not.
+
+    Raises:
+        LorapError: It is no manifest, or its source holds something else now.
+    """
+    wanted = read_json(manifest)
+    try:
+        spec = FetchSpec.model_validate(wanted["spec"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise LorapError(f"{manifest}: is no manifest of a model, expected the meta.json of one") from error
+    if missing := {"id", "sha256", "origin"} - set(wanted):
+        raise LorapError(f"{manifest}: is no manifest of a model, it has no {min(missing)}")
+    with only_one(out):  # several jobs may want it at once
+        if meta_path(out).is_file() and artifact_id(out) == wanted["id"]:
+            return False
+        from lorap.data.download import fetch_again
+
+        fetch_again(wanted, spec.model, out)
+    return True
+
+
+def make_calibration(spec: CalibrateSpec, model: Path, text: Path | None, out: Path) -> None:
+    """Draws calibration windows with a model's tokenizer."""
+    from lorap.data.draw import calibrate
+    from lorap.model.folder import load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    origin: dict[str, str] = {}
+    inputs = {"model": model} | ({"text": text} if text else {})
+    with new_artifact(out, spec, inputs, origin=origin) as file:
+        origin |= calibrate(spec, tokenizer, text, file)
+
+
+def plan_model(method: Method, sparsity: float, form: Form, model: Path) -> "Plan":
+    """Plans every layer of a model."""
+    from lorap.compression import planning
+    from lorap.model.folder import read_config
+
+    return planning.plan_model(read_config(model), _recipe(method, sparsity), form)
+
+
+def compress_model(spec: CompressSpec, model: Path, calibration: Path, out: Path, device: str, quiet: bool) -> None:
+    """Compresses a model."""
+    from lorap.compression.run import compress
+    from lorap.data.calibration import read_calibration
+    from lorap.model.folder import DTYPES, find_tokenizer
+
+    recipe = _recipe(spec.method, spec.sparsity)
+    input_ids = read_calibration(calibration, find_tokenizer(model))
+    inputs = {"model": model, "calibration": calibration}
+    with (
+        on_device(device, LOWER_BATCH) as where,
+        new_artifact(out, spec, inputs, str(where), folder=True) as folder,
+    ):
+        compress(
+            model,
+            input_ids,
+            recipe,
+            folder,
+            form=spec.form,
+            dtype=DTYPES.get(spec.dtype),
+            device=where,
+            batch=spec.batch,
+            offload=spec.offload,
+            quiet=quiet,
+        )
+
+
+def redecompose_model(
+    spec: RedecomposeSpec,
+    model: Path,
+    adapter: Path,
+    calibration: Path | None,
+    out: Path,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Joins an adapter to the factors of its model."""
+    from lorap.data.calibration import read_calibration
+    from lorap.model.folder import find_tokenizer
+    from lorap.tuning.rejoin import redecompose
+
+    inputs, input_ids = {"model": model, "adapter": adapter}, None
+    if calibration is not None and spec.rank != "k+r":  # exact joining weighs nothing
+        inputs["calibration"] = calibration
+        input_ids = read_calibration(calibration, find_tokenizer(model))
+    with (
+        on_device(device, LOWER_BATCH) as where,
+        new_artifact(out, spec, inputs, str(where), folder=True) as folder,
+    ):
+        redecompose(spec, model, adapter, input_ids, folder, where, quiet)
+
+
+def export_model(spec: ExportSpec, model: Path, out: Path) -> None:
+    """Makes a stock checkpoint."""
+    from lorap.compression.dense import export_dense
+
+    with new_artifact(out, spec, {"model": model}, folder=True) as folder:
+        export_dense(model, folder)
+
+
+def _recipe(method: Method, sparsity: float) -> "Recipe":
+    """The method made ready for one sparsity."""
+    from lorap.methods import make_recipe
+
+    return make_recipe(method.attention, method.ffn, method.allocation, method.keep_least, sparsity)

@@ -1,0 +1,192 @@
+"""Functions that make a model or a file: fetch, calibrate, plan, compress, export."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorap.api import chosen, jobs
+from lorap.api.chosen import MethodChoice, Place, as_path
+from lorap.settings.config import load_params
+
+if TYPE_CHECKING:
+    from lorap.compression.planning import Plan
+
+
+def fetch(
+    name: Place, out: Place, *, revision: str | None = None, dtype: str | None = None, params: Place | None = None
+) -> Path:
+    """Gets a model as a plain Hugging Face folder, unless it is there already.
+
+    Args:
+        name: A model of params.yaml, a hub id (``owner/name``), a GGUF file, a folder, or the meta.json of one.
+        out: The folder to make.
+        revision: Branch, tag or commit of a hub id.
+        dtype: Of a GGUF file's unpacked weights.
+        params: Settings to read in place of ./params.yaml.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        LorapError: The source cannot be had, or is no model that lorap reads.
+
+    Example:
+        >>> import lorap
+        >>> lorap.fetch("downloads/model", "model")
+        PosixPath('model')
+    """
+    if str(name).endswith(".json"):
+        jobs.fetch_manifest(Path(name), Path(out))
+    else:
+        jobs.fetch_model(chosen.fetch_spec(str(name), revision, dtype, as_path(params)), Path(out))
+    return Path(out)
+
+
+def calibrate(
+    model: Place,
+    out: Place,
+    *,
+    text: Place | None = None,
+    corpus: str | None = None,
+    nsamples: int = 128,
+    seqlen: int = 128,
+    seed: int | None = None,
+    params: Place | None = None,
+) -> Path:
+    """Draws calibration windows from a text, with the tokenizer of a model.
+
+    Args:
+        model: The model folder.
+        out: The safetensors file to make.
+        text: A text file, plain or .gz, in the language and style that the model will work on.
+        corpus: In place of a text, a corpus of params.yaml.
+        nsamples: Windows.
+        seqlen: Tokens a window.
+        seed: Of the draws; by default that of params.yaml.
+        params: Settings to read in place of ./params.yaml.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        LorapError: The text cannot be read or is too short, or the model has no tokenizer.
+
+    Example:
+        >>> import lorap
+        >>> lorap.calibrate("model", "calibration.safetensors", text="book.txt", nsamples=32)
+        PosixPath('calibration.safetensors')
+    """
+    spec = chosen.calibrate_spec(as_path(text), corpus, nsamples, seqlen, seed, as_path(params))
+    jobs.make_calibration(spec, Path(model), as_path(text), Path(out))
+    return Path(out)
+
+
+def plan(
+    model: Place,
+    *,
+    sparsity: float,
+    method: MethodChoice = "lorap",
+    form: str | None = None,
+    params: Place | None = None,
+    **overrides: Any,
+) -> "Plan":
+    """Says what a method will do to a model, from the configuration alone.
+
+    Args:
+        model: The model folder, or its config.json.
+        sparsity: Fraction of the weights to remove, in [0, 1).
+        method: A method of params.yaml, or its settings as a mapping.
+        form: ``factored``, or ``dense`` for factors multiplied out.
+        params: Settings to read in place of ./params.yaml.
+        **overrides: Settings in place of the method's own, such as ``keep_least``.
+
+    Returns:
+        The plan of every layer (``layers``); ``as_dict(tokens)`` adds the parameters, and the MACs of that many tokens.
+
+    Raises:
+        LorapError: The model is not supported, or a setting is unknown or out of range.
+
+    Example:
+        >>> import lorap
+        >>> plan = lorap.plan("model", sparsity=0.5, allocation=1)
+        >>> plan.layers[0].channels
+        48
+    """
+    settings = load_params(as_path(params))
+    stored_as = chosen.compress_settings(settings, form=form).form
+    return jobs.plan_model(chosen.method_of(method, overrides, settings), sparsity, stored_as, Path(model))
+
+
+def compress(
+    model: Place,
+    calibration: Place,
+    out: Place,
+    *,
+    sparsity: float,
+    method: MethodChoice = "lorap",
+    form: str | None = None,
+    dtype: str | None = None,
+    batch: int | None = None,
+    offload: bool | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+    params: Place | None = None,
+    **overrides: Any,
+) -> Path:
+    """Compresses a model.
+
+    Args:
+        model: The model folder.
+        calibration: The file that ``calibrate`` has made.
+        out: The folder to make.
+        sparsity: Fraction of the weights to remove, in [0, 1).
+        method: A method of params.yaml, or its settings as a mapping.
+        form: ``factored``, or ``dense`` for factors multiplied out.
+        dtype: ``float32``, ``float16``, ``bfloat16`` or ``auto``, the model's own.
+        batch: Windows a forward pass; lower it when out of memory.
+        offload: Keep activations in the CPU's memory.
+        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
+        quiet: No progress bar.
+        params: Settings to read in place of ./params.yaml.
+        **overrides: Settings in place of the method's own, such as ``keep_least``.
+
+    Returns:
+        ``out``, which transformers loads with ``trust_remote_code=True``, and ``load`` without.
+
+    Raises:
+        LorapError: The model is not supported or the calibration not its own, a setting is unknown or out of range, or
+            an activation is not finite.
+
+    Example:
+        >>> import lorap
+        >>> lorap.compress("model", "calibration.safetensors", "small", sparsity=0.5, quiet=True)
+        PosixPath('small')
+        >>> ffn_only = {"attention": "none", "ffn": "prune"}
+        >>> lorap.compress("model", "calibration.safetensors", "ffn", sparsity=0.5, method=ffn_only, quiet=True)
+        PosixPath('ffn')
+    """
+    settings = {"form": form, "dtype": dtype, "batch": batch, "offload": offload}
+    spec = chosen.compress_spec(method, sparsity, overrides, as_path(params), **settings)
+    jobs.compress_model(spec, Path(model), Path(calibration), Path(out), device, quiet)
+    return Path(out)
+
+
+def export(model: Place, out: Place) -> Path:
+    """Makes a stock checkpoint of a compressed model, its factors multiplied out, for any runtime.
+
+    Args:
+        model: The folder of the compressed model.
+        out: The folder to make.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        LorapError: The model is a stock one already, or cannot be read.
+
+    Example:
+        >>> import lorap
+        >>> lorap.export("small", "small-dense")
+        PosixPath('small-dense')
+    """
+    jobs.export_model(chosen.export_spec("dense"), Path(model), Path(out))
+    return Path(out)
