@@ -29,7 +29,7 @@ from benchmarks.work import (
     dense_pass,
     footprint,
     plain_procedure,
-    recipe_of,
+    spec_of,
 )
 from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import plan_model
@@ -66,12 +66,12 @@ def seconds(work: Callable[..., Any], *arguments: Any) -> float:
 
 def lorap_seconds(args: argparse.Namespace, windows: Tensor) -> dict[str, float]:
     """Seconds of the work on all layers, and of the same with streaming the weights from disk."""
-    started, work, recipe = time.perf_counter(), 0.0, recipe_of(args)
-    plan = plan_model(read_config(args.model), recipe)
+    started, work, spec = time.perf_counter(), 0.0, spec_of(args)
+    plan = plan_model(read_config(args.model), spec.method, spec.sparsity)
     loop = LayerLoop(plan.dense, args.model, windows, torch.float32, CPU, args.batch)
     for index, layer in loop:
         layer_started = time.perf_counter()
-        compress_layer(loop, index, layer, plan, recipe)
+        compress_layer(loop, index, layer, plan, spec.method)
         work += time.perf_counter() - layer_started
     return {"lorap": work, "lorap with loading": time.perf_counter() - started}
 

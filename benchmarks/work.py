@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lorap.artifacts.specs import CompressSpec
 from lorap.compression.run import compress
 from lorap.data.corpora import pydoc_rows, read_text
 from lorap.data.windows import cut_windows, draw_windows
 from lorap.evaluation.perplexity import window_losses
 from lorap.machine.meter import peak_memory
-from lorap.methods import Recipe, make_recipe
 from lorap.model.folder import load_model, load_tokenizer
+from lorap.settings.method import Method
 from tests.plain import compress_plain
 
 CPU = torch.device("cpu")
@@ -36,9 +37,11 @@ def dense_model(args: Namespace) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
 
 
-def recipe_of(args: Namespace) -> Recipe:
-    """The published method at the sparsity asked for."""
-    return make_recipe(**METHOD, sparsity=args.sparsity)
+def spec_of(args: Namespace) -> CompressSpec:
+    """The method of the paper, computed in float32."""
+    method = Method.model_validate(METHOD)
+    run = {"form": "factored", "dtype": "float32", "batch": args.batch, "offload": False}
+    return CompressSpec(method=method, sparsity=args.sparsity, **run)
 
 
 @torch.no_grad()
@@ -71,8 +74,7 @@ def footprint(kind: str, args: Namespace) -> dict[str, float]:
 def _compressed(args: Namespace, windows: Tensor) -> tuple[PreTrainedModel, int]:
     """lorap's result as it is loaded again, and the peak memory before that."""
     with tempfile.TemporaryDirectory() as folder:
-        run = {"dtype": torch.float32, "device": CPU, "batch": args.batch, "quiet": True}
-        compress(args.model, windows, recipe_of(args), Path(folder), **run)
+        compress(spec_of(args), args.model, windows, Path(folder), CPU, quiet=True)
         peak = peak_memory(CPU)
         return load_model(Path(folder)), peak
 

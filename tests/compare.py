@@ -7,20 +7,33 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lorap.artifacts.specs import CompressSpec
 from lorap.compression.run import compress
-from lorap.methods import make_recipe
+from lorap.settings.method import Method
 
 CPU = torch.device("cpu")
+RUN: dict[str, Any] = {"form": "factored", "dtype": "auto", "batch": 16, "offload": False}
 BOUND = 1e-3  # total variation; an error 0.05 % above the optimum already moves a small model by 6e-2
 
 
 def compressed(folder: Path, out: Path, input_ids: Tensor, sparsity: float = 0.5, **changes: Any) -> Path:
-    """The folder of a model compressed as published, but for the changes, which are those of a recipe or of the run."""
-    treatment: dict[str, Any] = {"attention": "awsvd", "ffn": "prune", "allocation": 3.0, "keep_least": 0.01}
-    treatment |= {name: changes.pop(name) for name in list(changes) if name in treatment}
+    """The folder of a model compressed as published, but for the changes, which are those of a method or of the run."""
+    run = {name: changes.pop(name) for name in list(changes) if name in RUN}
     out.mkdir()
-    compress(folder, input_ids, make_recipe(**treatment, sparsity=sparsity), out, device=CPU, quiet=True, **changes)
+    compress(spec_of(sparsity, **changes).model_copy(update=run), folder, input_ids, out, CPU, quiet=True)
     return out
+
+
+def method_of(**changes: Any) -> Method:
+    """The method of the paper with other parts and settings, in the flat form of params.yaml."""
+    return Method.model_validate(
+        {"attention": "awsvd", "ffn": "prune", "allocation": 3.0, "keep_least": 0.01} | changes
+    )
+
+
+def spec_of(sparsity: float, **changes: Any) -> CompressSpec:
+    """The settings of a compression."""
+    return CompressSpec(method=method_of(**changes), sparsity=sparsity, **RUN)
 
 
 @torch.no_grad()

@@ -13,9 +13,8 @@ from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import plan_model
 from lorap.compression.run import compress_layer
 from lorap.errors import LorapError
-from lorap.methods import make_recipe
 from lorap.model.folder import load_model, load_tokenizer, read_config
-from tests.compare import BOUND, CPU, compressed, total_variation
+from tests.compare import BOUND, CPU, compressed, method_of, total_variation
 from tests.conftest import FAMILIES, save_random_model
 
 FFN_FORMS = ["prune", "decompose"]
@@ -29,12 +28,12 @@ def exported(factored: Path, out: Path) -> Path:
 
 def in_memory(folder: Path, input_ids: Tensor) -> list[dict[str, Tensor]]:
     """The layers as the loop leaves them, before anything is written."""
-    recipe = make_recipe("awsvd", "prune", 3, 0.01, 0.5)
-    plan = plan_model(read_config(folder), recipe)
+    method = method_of()
+    plan = plan_model(read_config(folder), method, 0.5)
     loop = LayerLoop(plan.dense, folder, input_ids, torch.float32, CPU, batch=16)
     layers = []
     for index, layer in loop:
-        compress_layer(loop, index, layer, plan, recipe)
+        compress_layer(loop, index, layer, plan, method)
         layers.append({name: tensor.clone() for name, tensor in layer.state_dict().items()})
     return layers
 
@@ -91,7 +90,7 @@ def test_a_half_precision_model_stays_one(
 
 
 def test_another_dtype_can_be_asked_for(tiny_folder: Path, windows: Tensor, tmp_path: Path) -> None:
-    out = compressed(tiny_folder, tmp_path / "out", windows, dtype=torch.bfloat16)
+    out = compressed(tiny_folder, tmp_path / "out", windows, dtype="bfloat16")
     assert {tensor.dtype for tensor in load_file(out / "model.safetensors").values()} == {torch.bfloat16}
     assert load_model(out).dtype == torch.bfloat16
 

@@ -69,7 +69,7 @@ def test_a_plan_is_json_alone_and_of_the_size_that_compression_makes(tiny_folder
     plan = json.loads(succeed("plan", "--model", tiny_folder, "--sparsity", 0.5, "--json"))
     from_config = json.loads(succeed("plan", "--model", tiny_folder / "config.json", "--sparsity", 0.5, "--json"))
     assert plan == from_config
-    assert set(plan) == {"parameters", "macs", "tokens", "layers"}
+    assert set(plan) == {"parameters", "macs", "tokens", "linear_parameters", "removed", "layers"}
     assert plan["tokens"] == 64
     with safe_open(chain / "small" / "model.safetensors", framework="pt") as file:
         sizes = {name: file.get_slice(name).get_shape() for name in file.keys()}
@@ -102,7 +102,7 @@ def test_every_artifact_says_what_it_is_made_of(tiny_folder: Path, chain: Path) 
     assert small["inputs"]["model"] == calibration["inputs"]["model"]
     assert calibration["sha256"] == sha256_file(chain / "calibration.safetensors")
     assert small["sha256"]["model.safetensors"] == sha256_file(chain / "small" / "model.safetensors")
-    assert small["spec"]["method"]["attention"] == "awsvd"
+    assert small["spec"]["method"]["attention"] == {"name": "awsvd", "allocation": 3.0}
 
 
 def test_a_compressed_model_is_evaluated_measured_and_exported(tiny_folder: Path, chain: Path) -> None:
@@ -142,12 +142,18 @@ def test_a_person_is_shown_what_a_plan_does(tiny_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "spec"),
     [
-        (["--attention", "svd"], {"method": {"attention": "svd"}}),
-        (["--attention", "none", "--ffn", "decompose"], {"method": {"attention": "none", "ffn": "decompose"}}),
-        (["--ffn", "none"], {"method": {"ffn": "none"}}),
-        (["--allocation", "1"], {"method": {"allocation": 1.0}}),
-        (["--keep-least", "0.2"], {"method": {"keep_least": 0.2}}),
-        (["--method", "afm", "--sparsity", "0.2"], {"method": {"attention": "afm"}, "sparsity": 0.2}),
+        (["--attention", "svd"], {"method": {"attention": {"name": "svd", "allocation": 3.0}}}),
+        (
+            ["--attention", "none", "--ffn", "decompose"],
+            {"method": {"attention": {"name": "none"}, "ffn": {"name": "decompose", "factorisation": None}}},
+        ),
+        (["--ffn", "none"], {"method": {"ffn": {"name": "none"}}}),
+        (["--allocation", "1"], {"method": {"attention": {"name": "awsvd", "allocation": 1.0}}}),
+        (["--keep-least", "0.2"], {"method": {"ffn": {"name": "prune", "keep_least": 0.2}}}),
+        (
+            ["--method", "afm", "--sparsity", "0.2"],
+            {"method": {"attention": {"name": "afm", "allocation": 3.0}}, "sparsity": 0.2},
+        ),
         (["--form", "dense"], {"form": "dense"}),
         (["--dtype", "bfloat16"], {"dtype": "bfloat16"}),
         (["--batch", "5"], {"batch": 5}),
@@ -159,7 +165,7 @@ def test_an_option_overrides_the_method_without_a_params_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     made = make(tiny_folder, chain, str(tmp_path / "made"), *options)
-    usual, found = meta_of(chain / "small")["spec"], meta_of(made)["spec"]
+    usual, found = ({**meta_of(folder)["spec"], "code": ""} for folder in (chain / "small", made))
     method = usual["method"] | spec.get("method", {})
     assert found == usual | spec | {"method": method}
     if options[0] not in ("--batch", "--keep-least"):

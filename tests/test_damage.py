@@ -12,9 +12,8 @@ from torch import Tensor
 from lorap.compression.run import compress
 from lorap.errors import LorapError
 from lorap.files import new_folder
-from lorap.methods import make_recipe
 from lorap.model.folder import load_model
-from tests.compare import CPU
+from tests.compare import CPU, spec_of
 from tests.conftest import FAMILIES, save_random_model
 
 SINGLE = "model.safetensors"
@@ -88,9 +87,8 @@ def test_compression_of_a_damaged_folder_names_the_damage_and_leaves_no_output(
     tokenizer_folder: Path, windows: Tensor, tmp_path: Path, damage: Callable[[Path], str]
 ) -> None:
     name = damaged(tmp_path / "model", tokenizer_folder, damage)
-    recipe = make_recipe("awsvd", "prune", 3, 0.01, 0.5)
     with pytest.raises(LorapError) as raised, new_folder(tmp_path / "out") as out:
-        compress(tmp_path / "model", windows, recipe, out, device=CPU, quiet=True)
+        compress(spec_of(0.5), tmp_path / "model", windows, out, CPU, quiet=True)
     assert name in str(raised.value)
     assert "\n" not in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

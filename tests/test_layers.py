@@ -8,21 +8,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lorap.compression.loop import LayerLoop
+from lorap.compression.planning import plan_model
+from lorap.compression.run import wants_of
 from lorap.errors import LorapError
-from lorap.methods import make_recipe
-from lorap.model.family import READERS, decoder_layers, projection_shapes
 from lorap.model.folder import load_model, read_config, skeleton
-from tests.compare import CPU, compressed, distributions
+from lorap.model.plan import READERS
+from tests.compare import CPU, compressed, distributions, method_of
 from tests.conftest import FAMILIES, VOCABULARY, save_random_model
-
-WIDTH = FAMILIES["llama-gqa"]().intermediate_size
 
 
 def asked(folder: Path, attention: str, ffn: str, sparsity: float = 0.5) -> dict[str, str]:
-    """The statistics that a recipe needs of a layer, the published allocation."""
-    recipe = make_recipe(attention, ffn, 3, 0.01, sparsity)
-    layer = decoder_layers(skeleton(read_config(folder)))[0]
-    return recipe.statistics(recipe.plan(projection_shapes(layer)), WIDTH)
+    """The kind of statistic that a method wants of each input of a layer, in the order of the forward pass."""
+    method = method_of(attention=attention, ffn=ffn)
+    plan = plan_model(read_config(folder), method, sparsity)
+    wants = wants_of(method, plan)
+    kinds = {want.input: want.kind for want in wants if (want.stream, want.behind) == ("compressed", "nothing")}
+    return {name: kinds[name] for name in READERS if name in kinds}
 
 
 @pytest.mark.parametrize("attention", ["svd", "awsvd", "afm"])
@@ -48,9 +49,8 @@ def test_svd_alone_needs_nothing_of_the_calibration(tiny_folder: Path, windows: 
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_a_pass_that_runs_anyway_gathers_what_the_reported_error_is_weighted_by(tiny_folder: Path) -> None:
-    inputs = ("attention_in", "attention_out", "ffn_in", "ffn_hidden")
-    assert asked(tiny_folder, "svd", "prune") == dict.fromkeys(inputs, "scale")
+def test_the_error_of_a_plain_svd_is_a_plain_one_for_which_nothing_is_measured(tiny_folder: Path) -> None:
+    assert asked(tiny_folder, "svd", "prune") == dict.fromkeys(("ffn_in", "ffn_hidden"), "squares")
 
 
 def test_where_the_activations_are_kept_changes_nothing(tiny_folder: Path, windows: Tensor, tmp_path: Path) -> None:
@@ -61,13 +61,13 @@ def test_where_the_activations_are_kept_changes_nothing(tiny_folder: Path, windo
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_only_afm_needs_a_covariance(tiny_folder: Path) -> None:
+def test_only_afm_needs_a_whole_second_moment(tiny_folder: Path) -> None:
     for attention in ("svd", "awsvd", "none"):
         for ffn in ("prune", "decompose", "none"):
-            assert "covariance" not in asked(tiny_folder, attention, ffn).values()
+            assert "moment" not in asked(tiny_folder, attention, ffn).values()
     pruned = asked(tiny_folder, "afm", "prune")
-    assert pruned == dict.fromkeys(("attention_in", "attention_out"), "covariance") | dict.fromkeys(
-        ("ffn_in", "ffn_hidden"), "scale"
+    assert pruned == dict.fromkeys(("attention_in", "attention_out"), "moment") | dict.fromkeys(
+        ("ffn_in", "ffn_hidden"), "squares"
     )
 
 
@@ -102,8 +102,8 @@ def overflowing(tokenizer_folder: Path, tmp_path: Path) -> Path:
 
 def test_activations_that_are_not_finite_are_named_by_layer(overflowing: Path, windows: Tensor, tmp_path: Path) -> None:
     with pytest.raises(LorapError, match=r"layer 1: ffn_hidden .*float16; try float32"):
-        compressed(overflowing, tmp_path / "half", windows, dtype=torch.float16)
-    compressed(overflowing, tmp_path / "full", windows, dtype=torch.float32)
+        compressed(overflowing, tmp_path / "half", windows, dtype="float16")
+    compressed(overflowing, tmp_path / "full", windows, dtype="float32")
 
 
 def test_a_pass_of_the_loop_is_the_pass_of_the_model(family_folder: Path, windows: Tensor) -> None:
@@ -111,5 +111,5 @@ def test_a_pass_of_the_loop_is_the_pass_of_the_model(family_folder: Path, window
     loop = LayerLoop(skeleton(read_config(family_folder)), family_folder, windows, torch.float32, CPU, batch=5)
     expected = load_model(family_folder).model(windows, output_hidden_states=True, use_cache=False).hidden_states
     for index, layer in loop:
-        torch.testing.assert_close(loop.hidden, expected[index], rtol=0, atol=1e-4)
+        torch.testing.assert_close(loop.streams["compressed"], expected[index], rtol=0, atol=1e-4)
         loop.advance(index, layer)

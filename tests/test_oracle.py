@@ -22,7 +22,7 @@ TREATMENTS = [
 
 
 def dense(folder: Path) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
 
 
 @pytest.mark.parametrize("sparsity", [0.2, 0.5])
@@ -79,5 +79,5 @@ def test_a_real_model_on_real_text_gives_the_model_of_the_plain_procedure(
         "sparsity": 0.5,
     }
     plain = compress_plain(dense(stories), calibration, **settings)
-    ours = load_model(compressed(stories, tmp_path / "out", calibration, dtype=torch.float32, **settings))
+    ours = load_model(compressed(stories, tmp_path / "out", calibration, dtype="float32", **settings))
     assert total_variation(ours, plain, unseen) < BOUND

@@ -24,7 +24,7 @@ def test_all_faults_are_told_at_once_and_dangling_names_with_them(tmp_path: Path
             "active": ["demo", "nope"],
             "seed": "x",
             "wibble": 1,
-            "methods": {"mine": {"attention": "qr", "allocation": -1}},
+            "methods": {"mine": {"attention": "svd", "allocation": -1}, "other": {"attention": "qr"}},
             "calibrate": {"mine": {"corpus": "nowhere", "nsamples": 0, "seqlen": 8}},
             "evaluate": {"batch": 2.5},
         },
@@ -35,8 +35,9 @@ def test_all_faults_are_told_at_once_and_dangling_names_with_them(tmp_path: Path
         "calibrate.mine.nsamples",
         "evaluate.batch",
         "methods.mine.allocation",
-        "methods.mine.attention",
         "methods.mine.ffn",
+        "methods.other.attention",
+        "methods.other.ffn",
         "seed",
         "wibble",
     ]
@@ -66,8 +67,7 @@ def test_all_faults_are_told_at_once_and_dangling_names_with_them(tmp_path: Path
         ),
         (
             "models: {m: {source: ftp}}",
-            "models.m: got {'source': 'ftp'}; tag 'ftp' found using 'source' does not match any of the expected tags: "
-            "'hub', 'wheel', 'gguf', 'folder'",
+            "models.m: got 'ftp'; should be 'hub', 'wheel', 'gguf' or 'folder'",
         ),
         (
             "grids: {g: {models: [m], calibration: c, perplexity: [p], "

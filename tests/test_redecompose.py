@@ -11,16 +11,15 @@ from transformers import LlamaConfig
 from lorap.artifacts.specs import RedecomposeSpec
 from lorap.compression.planning import count_parameters, plan_model
 from lorap.core.factorise import truncate
-from lorap.methods import make_recipe
-from lorap.model.family import PROJECTIONS, decoder_layers, projection
-from lorap.model.folder import factored_config, load_model, read_config, skeleton
+from lorap.model.family import projection
+from lorap.model.folder import load_model, read_config, skeleton
 from lorap.model.modeling_lorap import LowRankLinear
-from lorap.model.plan import LayerPlan
+from lorap.model.plan import PROJECTIONS
 from lorap.tuning.adapter import Adapter, read_adapter
 from lorap.tuning.loading import load_tuned
-from lorap.tuning.rejoin import plan_again, redecompose
+from lorap.tuning.rejoin import plans_again, redecompose
 from tests.adapters import TUNE, random_adapter
-from tests.compare import BOUND, CPU, compressed, total_variation
+from tests.compare import BOUND, CPU, compressed, method_of, total_variation
 
 LLAMA_7B = LlamaConfig(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
                        vocab_size=32000, tie_word_embeddings=False)  # fmt: skip
@@ -38,7 +37,7 @@ def merged_weights(model: Path, adapter: Path) -> dict[tuple[int, str], Tensor]:
     weights = {}
     for (index, name), (up, down) in lora.pairs.items():
         module = projection(base.model.layers[index], name)
-        dense = module.left.weight @ module.right.weight if isinstance(module, LowRankLinear) else module.weight
+        dense = module.weight if isinstance(module, torch.nn.Linear) else torch.matmul(*module.factors())
         weights[index, name] = (dense + lora.scaling * up @ down).detach()
     return weights
 
@@ -128,15 +127,11 @@ def test_the_adapter_of_a_dense_model_is_merged(tiny_folder: Path, windows: Tens
 
 @pytest.mark.parametrize(("sparsity", "parameters"), [(0.2, 5_447_225_344), (0.5, 3_508_801_536)])
 def test_a_tuned_llama_7b_costs_what_the_paper_says(sparsity: float, parameters: int) -> None:
-    config = plan_model(LLAMA_7B, make_recipe("awsvd", "prune", 3, 0.01, sparsity)).compressed.config
+    config = plan_model(LLAMA_7B, method_of(), sparsity).compressed.config
     places = [(index, name) for index in range(32) for name in PROJECTIONS]
     adapter = Adapter(8, 2.0, dict.fromkeys(places, (torch.empty(0), torch.empty(0))))
-    layers = [plan_again(layer, i, adapter, "k+r") for i, layer in enumerate(decoder_layers(skeleton(config)))]
-    assert _parameters(layers) == parameters
-
-
-def _parameters(layers: list[LayerPlan]) -> int:
-    return count_parameters(skeleton(factored_config(LLAMA_7B, {"layers": [layer.as_dict() for layer in layers]})))
+    _, tuned = plans_again(config, skeleton(config), adapter, "k+r")
+    assert count_parameters(skeleton(tuned)) == parameters
 
 
 def test_rank_of_the_adapter_is_that_of_its_settings(tiny_folder: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
 from lorap.evaluation.spectra import POINTS, held_energy, measure_spectra
-from lorap.model.family import PROJECTIONS
 from lorap.model.folder import load_model
+from lorap.model.plan import PROJECTIONS
 from tests.compare import CPU, compressed
 
 
@@ -27,7 +27,7 @@ def test_the_energy_grows_from_nothing_to_all(tiny_folder: Path, windows: Tensor
 
 
 def test_the_input_of_a_layer_is_that_of_the_dense_model(tiny_folder: Path, windows: Tensor) -> None:
-    model, moments, name = load_model(tiny_folder), Moments(64, full=False), "gate_proj"
+    model, moments, name = load_model(tiny_folder), Moments(64, {"squares"}), "gate_proj"
     gate = model.model.layers[2].mlp.gate_proj
     gate.register_forward_pre_hook(lambda module, inputs: moments.update(inputs[0]))
     with torch.no_grad():

@@ -26,8 +26,8 @@ LAYERS: dict[str, set[str]] = {
     "machine": {"bare", "settings", "artifacts", "model"},
     "tuning": {"bare", "core", "settings", "artifacts", "model", "methods", "data", "compression", "machine"},
     "evaluation": {"bare", "core", "settings", "artifacts", "model", "data", "compression", "machine", "tuning"},
-    "report": {"bare", "settings", "artifacts"},
-    "workflow": {"bare", "settings", "artifacts", "report"},
+    "report": {"bare", "methods", "settings", "artifacts"},
+    "workflow": {"bare", "methods", "settings", "artifacts", "report"},
 }
 LAYERS["api"] = set(LAYERS)
 LAYERS["cli"] = set(LAYERS)

@@ -3,7 +3,8 @@
 Throughout, None means that nothing was chosen, and ``params`` is the settings file to read (see ``load_params``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,8 @@ from lorap.artifacts.specs import (
 )
 from lorap.errors import LorapError
 from lorap.settings.config import SpecT, describe_faults, load_params, lookup
-from lorap.settings.schema import Compress, Method, Params, Tune
+from lorap.settings.method import Method
+from lorap.settings.schema import Compress, Params, Tune
 from lorap.settings.sources import CorpusSource, InstructionsCorpus
 
 SealedT = TypeVar("SealedT", bound=Spec)
@@ -110,8 +112,9 @@ def compress_settings(params: Params, **chosen: Any) -> Compress:
 
 def method_of(method: MethodChoice, overrides: Mapping[str, Any], params: Params) -> Method:
     """A method by its name or its settings, with other settings in place of its own."""
-    named = lookup(params.methods, method, "method").model_dump() if isinstance(method, str) else dict(method)
-    return checked(Method, **(named | dict(overrides)))
+    named = lookup(params.methods, method, "method") if isinstance(method, str) else checked(Method, **method)
+    with _faults_of_options():
+        return named.overridden(overrides)
 
 
 def tune_spec(
@@ -171,8 +174,14 @@ def checked(kind: type[SpecT], **settings: Any) -> SpecT:
     Raises:
         LorapError: One line for every fault, which names the option.
     """
-    try:
+    with _faults_of_options():
         return kind.model_validate(settings)
+
+
+@contextmanager
+def _faults_of_options() -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
         faults = (fault.partition(": got ") for fault in describe_faults(error, "option"))
         raise LorapError("\n".join(f"{key.replace('_', '-')}{got}{rest}" for key, got, rest in faults)) from error

@@ -11,12 +11,9 @@ from lorap.artifacts.meta import artifact_id, is_made_from, meta_path, new_artif
 from lorap.artifacts.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, RedecomposeSpec
 from lorap.errors import LorapError
 from lorap.files import only_one, read_json
-from lorap.model.plan import Form
-from lorap.settings.schema import Method
 
 if TYPE_CHECKING:
     from lorap.compression.planning import Plan
-    from lorap.methods import Recipe
 
 LOWER_BATCH = "--batch (compress.batch)"
 
@@ -69,39 +66,31 @@ def make_calibration(spec: CalibrateSpec, model: Path, text: Path | None, out: P
         origin |= calibrate(spec, tokenizer, text, file)
 
 
-def plan_model(method: Method, sparsity: float, form: Form, model: Path) -> "Plan":
-    """Plans every layer of a model."""
-    from lorap.compression import planning
-    from lorap.model.folder import read_config
+def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, quiet: bool) -> "Plan":
+    """Plans every layer of a model, after a survey where the method's share asks for one."""
+    from lorap.compression.survey import plan_for
+    from lorap.data.calibration import read_calibration
+    from lorap.model.folder import find_tokenizer, read_config
 
-    return planning.plan_model(read_config(model), _recipe(method, sparsity), form)
+    config = read_config(model)
+    input_ids = read_calibration(calibration, find_tokenizer(model)) if calibration else None
+    with on_device("auto" if calibration else "cpu", LOWER_BATCH) as where:
+        return plan_for(spec, model, config, input_ids, where, quiet)
 
 
 def compress_model(spec: CompressSpec, model: Path, calibration: Path, out: Path, device: str, quiet: bool) -> None:
     """Compresses a model."""
     from lorap.compression.run import compress
     from lorap.data.calibration import read_calibration
-    from lorap.model.folder import DTYPES, find_tokenizer
+    from lorap.model.folder import find_tokenizer
 
-    recipe = _recipe(spec.method, spec.sparsity)
     input_ids = read_calibration(calibration, find_tokenizer(model))
     inputs = {"model": model, "calibration": calibration}
     with (
         on_device(device, LOWER_BATCH) as where,
         new_artifact(out, spec, inputs, str(where), folder=True) as folder,
     ):
-        compress(
-            model,
-            input_ids,
-            recipe,
-            folder,
-            form=spec.form,
-            dtype=DTYPES.get(spec.dtype),
-            device=where,
-            batch=spec.batch,
-            offload=spec.offload,
-            quiet=quiet,
-        )
+        compress(spec, model, input_ids, folder, where, quiet)
 
 
 def redecompose_model(
@@ -135,10 +124,3 @@ def export_model(spec: ExportSpec, model: Path, out: Path) -> None:
 
     with new_artifact(out, spec, {"model": model}, folder=True) as folder:
         export_dense(model, folder)
-
-
-def _recipe(method: Method, sparsity: float) -> "Recipe":
-    """The method made ready for one sparsity."""
-    from lorap.methods import make_recipe
-
-    return make_recipe(method.attention, method.ffn, method.allocation, method.keep_least, sparsity)

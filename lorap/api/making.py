@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from lorap.api import chosen, jobs
 from lorap.api.chosen import MethodChoice, Place, as_path
-from lorap.settings.config import load_params
 
 if TYPE_CHECKING:
     from lorap.compression.planning import Plan
@@ -86,16 +85,20 @@ def plan(
     sparsity: float,
     method: MethodChoice = "lorap",
     form: str | None = None,
+    calibration: Place | None = None,
+    quiet: bool = False,
     params: Place | None = None,
     **overrides: Any,
 ) -> "Plan":
-    """Says what a method will do to a model, from the configuration alone.
+    """Says what a method will do to a model, from the configuration alone where its share is uniform.
 
     Args:
         model: The model folder, or its config.json.
         sparsity: Fraction of the weights to remove, in [0, 1).
         method: A method of params.yaml, or its settings as a mapping.
         form: ``factored``, or ``dense`` for factors multiplied out.
+        calibration: The file that ``calibrate`` has made, for a share that surveys the layers.
+        quiet: No progress bar.
         params: Settings to read in place of ./params.yaml.
         **overrides: Settings in place of the method's own, such as ``keep_least``.
 
@@ -111,9 +114,8 @@ def plan(
         >>> plan.layers[0].channels
         48
     """
-    settings = load_params(as_path(params))
-    stored_as = chosen.compress_settings(settings, form=form).form
-    return jobs.plan_model(chosen.method_of(method, overrides, settings), sparsity, stored_as, Path(model))
+    spec = chosen.compress_spec(method, sparsity, overrides, as_path(params), form=form)
+    return jobs.plan_model(spec, Path(model), as_path(calibration), quiet)
 
 
 def compress(

@@ -12,16 +12,17 @@ DECLARATIONS = {
     ROOT,
     *(f"{ROOT}.{name}" for name in ("errors", "strict")),
     *(f"{ROOT}.artifacts.{name}" for name in ("meta", "specs")),
-    *(f"{ROOT}.settings.{name}" for name in ("config", "schema", "sources")),
+    *(f"{ROOT}.settings.{name}" for name in ("config", "method", "schema", "sources")),
+    f"{ROOT}.methods.registry",
 }
 DATA = (".csv", ".j2")
 
 
 @functools.cache
-def code_hash(module: str) -> str:
-    """Hash of a module and of every lorap module that it imports, directly or not; 16 hexadecimal digits."""
+def code_hash(*starts: str) -> str:
+    """Hash of modules and of every lorap module that they import, directly or not; 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    modules = sorted(closure(module))
+    modules = sorted({name for start in starts for name in closure(start)})
     for name in modules:
         digest.update(f"{name}:{_tree_hash(name)};".encode())
     for data in sorted({data for name in modules for data in _data_beside(name)}):

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from lorap.artifacts.codehash import code_hash
 from lorap.model.plan import Form
+from lorap.settings.method import Method
 from lorap.settings.schema import (
     Calibrate,
     Cost,
     Count,
     Grid,
-    Method,
     Perplexity,
     Report,
     Sparsity,
@@ -34,9 +34,13 @@ class Spec(Strict):
     module: ClassVar[str]
     code: str = Field(default="", validate_default=False)
 
+    def modules(self) -> set[str]:
+        """Where the code starts that these settings run."""
+        return {self.module}
+
     def sealed(self) -> Self:
         """The spec with the hash of the step's code."""
-        return self.model_copy(update={"code": code_hash(self.module)})
+        return self.model_copy(update={"code": code_hash(*sorted(self.modules()))})
 
     def canonical(self) -> str:
         """One JSON string for equal settings: keys sorted, no spaces."""
@@ -72,6 +76,10 @@ class CompressSpec(Spec):
     dtype: Dtype
     batch: Count
     offload: bool
+
+    def modules(self) -> set[str]:
+        """Also those of the method's own parts, and of no other method's."""
+        return super().modules() | self.method.modules()
 
 
 class TuneSpec(Spec):

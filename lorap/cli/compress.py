@@ -35,7 +35,7 @@ def run(arguments: Namespace) -> None:
 
 
 def _chosen(arguments: Namespace) -> CompressSpec:
-    overrides = options.given(arguments, *options.METHOD_OPTIONS)
+    overrides = options.overrides_of(arguments)
     how = options.given(arguments, "form", "dtype", "batch", "offload")
     sparsity = options.sparsity_of(arguments)
     return chosen.compress_spec(arguments.method, sparsity, overrides, arguments.params, **how)

@@ -5,17 +5,12 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorap.errors import LorapError
 
-_METHOD: tuple[tuple[str, Callable[[str], object], str, str], ...] = (
-    ("attention", str, "svd|awsvd|afm|none", "what happens to q, k, v and o"),
-    ("ffn", str, "prune|decompose|none", "what happens to gate, up and down"),
-    ("allocation", float, "A", "parameters of v, o for each of q, k"),
-    ("keep_least", float, "F", "least important channels that stay"),
-)
-METHOD_OPTIONS = tuple(name for name, *_ in _METHOD)
+if TYPE_CHECKING:
+    from lorap.methods.registry import MethodOption
 
 
 def add_command(commands: "_SubParsersAction[ArgumentParser]", name: str, purpose: str) -> ArgumentParser:
@@ -74,8 +69,21 @@ def add_method(parser: ArgumentParser) -> None:
     parser.add_argument("--method", default="lorap", metavar="NAME", help="method of params.yaml (default: lorap)")
     parser.add_argument("--sparsity", type=float, metavar="S", help="fraction of the weights to remove, in [0, 1)")
     override = parser.add_argument_group("in place of the method's own settings")
-    for name, kind, metavar, what in _METHOD:
-        override.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=what)
+    for option in method_options():
+        flag, metavar = f"--{option.name.replace('_', '-')}", "|".join(option.choices) or option.name[0].upper()
+        override.add_argument(flag, type=option.type, metavar=metavar, help=option.help)
+
+
+def method_options() -> "list[MethodOption]":
+    """The options that say what a method does, as its parts have them."""
+    from lorap.methods.registry import options
+
+    return options()
+
+
+def overrides_of(arguments: Namespace) -> dict[str, Any]:
+    """Those of them that were given."""
+    return given(arguments, *(option.name for option in method_options()))
 
 
 def add_form(parser: ArgumentParser) -> None:

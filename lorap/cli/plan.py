@@ -14,6 +14,8 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR_OR_CONFIG", help="folder or config.json")
     options.add_method(parser)
     options.add_form(parser)
+    survey = "windows for a survey, which some shares of the budget need"
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help=survey)
     parser.add_argument("--tokens", type=int, default=64, metavar="N", help="length that MACs are for (default: 64)")
     options.add_json(parser)
     options.add_common(parser, run, "lorap plan --model models/smol --method lorap --sparsity 0.5")
@@ -23,8 +25,8 @@ def run(arguments: Namespace) -> None:
     """Prints the plan."""
     if arguments.tokens < 1:
         raise LorapError(f"--tokens: got {arguments.tokens}, expected at least 1")
-    wanted = options.given(arguments, "method", "form", "params", *options.METHOD_OPTIONS)
-    found = plan(arguments.model, sparsity=options.sparsity_of(arguments), **wanted)
+    wanted = options.given(arguments, "method", "form", "params", "calibration") | options.overrides_of(arguments)
+    found = plan(arguments.model, sparsity=options.sparsity_of(arguments), quiet=arguments.quiet, **wanted)
     if arguments.json:
         print_json(found.as_dict(arguments.tokens))
     else:

@@ -84,6 +84,9 @@ def words(value: Any) -> str:
     """A value of JSON on one line; what is empty is left out of a mapping."""
     if isinstance(value, dict):
         full = {name: inner for name, inner in value.items() if inner not in ((), [], {})}
+        named = {name: inner for name, inner in full.items() if isinstance(inner, dict) and "name" in inner}
+        for name, inner in named.items():  # a part of a method, whose name says what it is
+            full[name] = {name: inner["name"]} | {key: other for key, other in inner.items() if key != "name"}
         return "  ".join(
             words(inner) if isinstance(inner, dict) else f"{name} {words(inner)}" for name, inner in full.items()
         )

@@ -8,9 +8,11 @@ from torch import nn
 
 from lorap.compression.planning import dense_config
 from lorap.errors import LorapError
+from lorap.model.factored import read_plans
+from lorap.model.family import layer_shapes
 from lorap.model.folder import open_weights, read_config, skeleton, write_companions
 from lorap.model.modeling_lorap import LorapConfig
-from lorap.model.plan import LayerPlan
+from lorap.model.padding import pad_layer
 from lorap.model.stream import multiply_out, stream_layers, write_weights
 
 
@@ -27,7 +29,9 @@ def export_dense(model: Path, out: Path) -> None:
     dtype = config.dtype or torch.float32
     factored = skeleton(config)
     weights = open_weights(model, factored)
-    target = dense_config(config.base_config(), [LayerPlan(**layer) for layer in (config.lorap or {})["layers"]])
+    shapes = layer_shapes(skeleton(config.base_config()))
+    plans = read_plans(config, shapes)
+    target = dense_config(config.base_config(), plans)
     target.dtype = dtype
     stock = skeleton(target)
     target.architectures = [type(stock).__name__]  # other runtimes choose their class by it
@@ -35,6 +39,7 @@ def export_dense(model: Path, out: Path) -> None:
     def dense_layers() -> Iterator[tuple[int, nn.Module]]:
         for index, layer in stream_layers(factored, weights, dtype, torch.device("cpu")):
             multiply_out(layer)
+            pad_layer(layer, stock.model.layers[index], plans[index], shapes[index])
             yield index, layer
 
     write_weights(out, stock, dense_layers(), weights)

@@ -3,7 +3,9 @@
 It knows no method. Memory holds the layer at work and the inputs of that layer, never the model.
 """
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ from transformers import PreTrainedModel
 
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
-from lorap.model.family import READERS, decoder_layers, projection
+from lorap.methods.part import Stream, Want
+from lorap.methods.seen import Seen
+from lorap.model.family import decoder_layers, has, projection
 from lorap.model.folder import open_weights
+from lorap.model.plan import READERS
 from lorap.model.stream import stream_layers
 
 
@@ -30,6 +35,9 @@ class LayerLoop:
         device: Where a layer runs.
         batch: Windows that go through a layer at once.
         offload: Keep the inputs of a layer in the CPU's memory, for many windows and a small GPU.
+        dense_stream: Also carry the activations of the dense model, which takes their memory once more.
+
+    ``streams`` are the inputs of the layer at work: (windows, tokens, hidden).
     """
 
     def __init__(
@@ -41,13 +49,17 @@ class LayerLoop:
         device: torch.device,
         batch: int,
         offload: bool = False,
+        dense_stream: bool = False,
     ) -> None:
-        self.model = model
+        self.model = copy.deepcopy(model)  # its layers are filled and changed, the caller's skeleton is not
         self.weights = open_weights(folder, model)
         self.dtype, self.device, self.batch = dtype, device, batch
         self.storage = torch.device("cpu") if offload else device
-        self._vocabulary_fits(model, input_ids)
-        self.hidden, self._arguments = self._embed(model, input_ids)
+        self._vocabulary_fits(input_ids)
+        hidden, self._arguments = self._embed(input_ids)
+        self.streams: dict[Stream, Tensor] = {"compressed": hidden}
+        if dense_stream:
+            self.streams["dense"] = hidden.clone()
 
     def __len__(self) -> int:
         return len(decoder_layers(self.model))
@@ -57,56 +69,69 @@ class LayerLoop:
         return stream_layers(self.model, self.weights, self.dtype, self.device)
 
     @torch.no_grad()
-    def gather(self, index: int, layer: nn.Module, needed: Mapping[str, str]) -> dict[str, Moments]:
-        """Statistics of the layer's inputs; the forward pass stops at the last input that is needed.
+    def gather(self, index: int, layer: nn.Module, wants: Sequence[Want], seen: Seen) -> None:
+        """Takes statistics of the layer's inputs; a forward pass stops at the last input that is wanted.
 
         Args:
             index: Number of the layer, for messages.
-            layer: The layer.
-            needed: Kind of statistic (``scale`` or ``covariance``) by name of the input.
+            layer: The layer, as much of it compressed as the wants say.
+            wants: What is wanted, behind the same part of the layer.
+            seen: Where it goes.
 
         Raises:
             LorapError: An activation is not finite.
         """
-        moments, hooks = {}, []
-        for name, kind in needed.items():
-            reader = projection(layer, READERS[name][0])
-            moments[name] = Moments(reader.in_features, kind == "covariance", self.device)
-            last = name == list(needed)[-1]
-            hooks.append(reader.register_forward_pre_hook(partial(_record, moments[name], last)))
-        if needed:
-            for window in self._batches():
-                try:
-                    layer(self.hidden[window].to(self.device), **self._arguments[index])
-                except _Enough:
-                    continue
-        for hook in hooks:
-            hook.remove()
-        for name, moment in moments.items():
-            if not moment.is_finite():
-                raise LorapError(f"layer {index}: {name} holds values that are not finite in {self.dtype}; try float32")
-        return moments
+        first = {name: readers[0] for name, readers in READERS.items() if has(layer, readers[0])}
+        readers = {name: projection(layer, reader) for name, reader in first.items()}
+        features = {name: reader.in_features for name, reader in readers.items()}
+        for stream in self.streams:
+            chosen = [want for want in wants if want.stream == stream and want.input in readers]
+            moments = seen.expect(chosen, features, self.device)
+            self._watch(index, layer, stream, [(readers[name], moments[name]) for name in READERS if name in moments])
+            for name, moment in moments.items():
+                if not moment.is_finite():
+                    raise LorapError(
+                        f"layer {index}: {name} holds values that are not finite in {self.dtype}; try float32"
+                    )
+
+    def _watch(
+        self, index: int, layer: nn.Module, stream: Stream, watched: Sequence[tuple[nn.Module, Moments]]
+    ) -> None:
+        """Passes all windows of a stream through the layer, as far as the last of the projections that are watched."""
+        with ExitStack() as hooks:
+            for place, (reader, moments) in enumerate(watched, 1):
+                record = partial(_record, moments, place == len(watched))
+                hooks.callback(reader.register_forward_pre_hook(record).remove)
+            for window in self._batches() if watched else ():
+                with suppress(_Enough):
+                    layer(self.streams[stream][window].to(self.device), **self._arguments[index])
+
+    def window_outputs(self, index: int, layer: nn.Module, inputs: Tensor) -> Tensor:
+        """The outputs of a layer for other inputs than the streams hold: (windows, tokens, hidden)."""
+        outputs: Tensor = layer(inputs.to(self.device), **self._arguments[index])
+        return outputs
 
     def scales(self, index: int, layer: nn.Module) -> dict[str, Tensor]:
         """d of every input of a layer (method.md, 3), by name."""
-        moments = self.gather(index, layer, dict.fromkeys(READERS, "scale"))
-        return {name: moment.scale() for name, moment in moments.items()}
+        seen = Seen()
+        self.gather(index, layer, [Want(name, "squares") for name in READERS], seen)
+        return {name: moments.scale() for (name, _, _), moments in seen.moments.items()}
 
     @torch.no_grad()
-    def advance(self, index: int, layer: nn.Module) -> None:
+    def advance(self, index: int, layer: nn.Module, stream: Stream = "compressed") -> None:
         """Replaces the inputs of a layer by its outputs, which are the inputs of the next one."""
-        if index + 1 == len(self):
+        if index + 1 == len(self) or stream not in self.streams:
             return
+        hidden = self.streams[stream]
         for window in self._batches():
-            inputs = self.hidden[window].to(self.device)
-            self.hidden[window] = layer(inputs, **self._arguments[index]).to(self.storage)
+            hidden[window] = layer(hidden[window].to(self.device), **self._arguments[index]).to(self.storage)
 
     def _batches(self) -> Iterator[slice]:
-        for start in range(0, len(self.hidden), self.batch):
+        for start in range(0, len(self.streams["compressed"]), self.batch):
             yield slice(start, start + self.batch)
 
-    def _vocabulary_fits(self, model: PreTrainedModel, input_ids: Tensor) -> None:
-        size = model.config.vocab_size
+    def _vocabulary_fits(self, input_ids: Tensor) -> None:
+        size = self.model.config.vocab_size
         if int(input_ids.min()) < 0 or int(input_ids.max()) >= size:
             raise LorapError(
                 f"calibration: ids up to {int(input_ids.max())}, but the model's vocabulary has {size}; "
@@ -114,29 +139,26 @@ class LayerLoop:
             )
 
     @torch.no_grad()
-    def _embed(self, model: PreTrainedModel, input_ids: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
+    def _embed(self, input_ids: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
         """The inputs of the first layer, and the arguments that the model passes to every layer.
 
-        The model itself is asked, with its layers replaced by recorders, so masks, rotary tables and whatever a
-        family adds are its own.
+        The model itself is asked, with recorders in place of its layers, so masks, rotary tables and whatever a family
+        adds are its own.
         """
-        body = model.model
+        body = copy.deepcopy(self.model.model)
         body.embed_tokens.weight = nn.Parameter(
             self.weights.load("model.embed_tokens.weight", self.dtype, self.device), requires_grad=False
         )
         body.norm = nn.Identity()
-        body.rotary_emb = type(body.rotary_emb)(config=model.config).to(self.device)
-        layers, body.layers = body.layers, nn.ModuleList(_Recorder() for _ in body.layers)
+        body.rotary_emb = type(body.rotary_emb)(config=body.config).to(self.device)
+        body.layers = nn.ModuleList(_Recorder() for _ in body.layers)
         body(input_ids=input_ids[:1].to(self.device), use_cache=False)
-        arguments = [recorder.arguments for recorder in body.layers]
-        body.layers = layers
         shape = (*input_ids.shape, body.embed_tokens.weight.shape[1])
         hidden = torch.empty(shape, dtype=self.dtype, device=self.storage)
         for start in range(0, len(input_ids), self.batch):
             window = slice(start, start + self.batch)
             hidden[window] = body.embed_tokens(input_ids[window].to(self.device))
-        body.embed_tokens.to("meta")
-        return hidden, arguments
+        return hidden, [recorder.arguments for recorder in body.layers]
 
 
 class _Recorder(nn.Module):

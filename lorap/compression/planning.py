@@ -1,5 +1,6 @@
 """What a method will do to a model, from the configuration alone (``lorap plan``)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,20 +8,34 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from lorap.errors import LorapError
-from lorap.methods import Recipe
-from lorap.model.family import decoder_layers, projection_shapes
-from lorap.model.folder import factored_config, skeleton
-from lorap.model.modeling_lorap import LorapConfig
-from lorap.model.plan import LayerPlan
+from lorap.model.factored import factored_config
+from lorap.model.family import has, layer_shapes, projection
+from lorap.model.folder import skeleton
+from lorap.model.modeling_lorap import LorapConfig, LowRankLinear
+from lorap.model.plan import ATTENTION, Form, LayerPlan, LayerShape
+from lorap.settings.method import Method, Scores
+
+BIAS_SWITCHES = {"attention": "attention_bias", "ffn": "mlp_bias"}  # of the configurations that have them
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The layers of a model after compression, and its skeletons before and after, on the meta device."""
+    """The layers of a model before and after compression, and its skeletons before and after, on the meta device."""
 
+    shapes: list[LayerShape]
     layers: list[LayerPlan]
     dense: PreTrainedModel
     compressed: PreTrainedModel
+
+    @property
+    def linear_parameters(self) -> int:
+        """Numbers that the linears of the decoder store, added biases among them."""
+        return sum(layer.stored(shape) for layer, shape in zip(self.layers, self.shapes, strict=True))
+
+    @property
+    def removed(self) -> float:
+        """The share of the dense linears' weights that is gone."""
+        return 1 - self.linear_parameters / sum(shape.parameters for shape in self.shapes)
 
     def as_dict(self, tokens: int) -> dict[str, Any]:
         """The JSON of ``lorap plan``; ``tokens`` is the length of the sequence that the MACs are for."""
@@ -28,6 +43,8 @@ class Plan:
             "parameters": count_parameters(self.compressed),
             "macs": count_macs(self.compressed, tokens),
             "tokens": tokens,
+            "linear_parameters": self.linear_parameters,
+            "removed": self.removed,
             "layers": [layer.as_dict() for layer in self.layers],
         }
 
@@ -38,42 +55,81 @@ def describe_plan(plan: Plan, tokens: int) -> str:
     lines = [
         f"parameters  {was:,} -> {now:,} ({now / was:.1%})",
         f"MACs        {count_macs(plan.dense, tokens):,} -> {count_macs(plan.compressed, tokens):,} ({tokens} tokens)",
+        f"linears     {plan.removed:.2%} of their weights removed",
     ]
-    for index, layer in enumerate(plan.layers):
-        if index and layer == plan.layers[index - 1]:
-            continue
-        ranks = "  ".join(f"{name} {rank or 'dense'}" for name, rank in layer.ranks.items())
-        lines.append(f"layer {index} on  {ranks}  channels {layer.channels}")
+    pairs = list(zip(plan.layers, plan.shapes, strict=True))
+    for index, (layer, shape) in enumerate(pairs):
+        if not index or (layer, shape) != pairs[index - 1]:
+            lines.append(f"layer {index} on  {describe_layer(layer, shape)}")
     return "\n".join(lines)
 
 
-def plan_model(config: PreTrainedConfig, recipe: Recipe, form: str = "factored") -> Plan:
+def describe_layer(layer: LayerPlan, shape: LayerShape) -> str:
+    """The plan of a layer on one line; what is as in the dense layer is left out, but for ranks and channels."""
+    parts = [*(f"{name} {rank or 'dense'}" for name, rank in layer.ranks.items()), f"channels {layer.channels}"]
+    dense = LayerPlan.dense(shape).as_dict()
+    others = {name: value for name, value in layer.as_dict().items() if value != dense[name]}
+    parts += [f"{name} {value}" for name, value in others.items() if name not in ("ranks", "channels")]
+    return "  ".join(parts)
+
+
+def plan_model(
+    config: PreTrainedConfig, method: Method, sparsity: float, form: Form = "factored", scores: Scores = ()
+) -> Plan:
     """Plans every layer of a model and builds the skeleton of the result.
 
     Args:
         config: The configuration of the dense model.
-        recipe: The method at its sparsity.
+        method: What happens to the layers.
+        sparsity: The fraction of the weights of each treated sub-layer that goes.
         form: ``factored``, or ``dense`` for factors multiplied out into a stock architecture.
+        scores: Of a survey, where the method's share asks for one.
 
     Raises:
-        LorapError: The architecture is not supported, or the model is factored already.
+        LorapError: The architecture is not supported, the model is factored already, or a survey is missing.
     """
     if isinstance(config, LorapConfig):
         raise LorapError("model: is a factored model already; compress the original, or 'lorap export' it first")
+    if method.share.surveys and not scores:
+        raise LorapError(f"share {method.share.name}: needs a survey of the model's layers, give --calibration FILE")
     dense = skeleton(config)
-    layers = [recipe.plan(projection_shapes(layer)) for layer in decoder_layers(dense)]
-    if form == "dense":
-        target = dense_config(config, layers)
-    else:
-        target = factored_config(config, {"layers": [layer.as_dict() for layer in layers]})
-    return Plan(layers, dense, skeleton(target))
+    shapes = layer_shapes(dense)
+    layers = allot(method, shapes, sparsity, scores)
+    target = dense_config(config, layers) if form == "dense" else factored_config(config, layers)
+    return Plan(shapes, layers, dense, skeleton(target))
 
 
-def dense_config(config: PreTrainedConfig, layers: list[LayerPlan]) -> PreTrainedConfig:
-    """The stock configuration with the narrower FFN; all layers have the same width."""
+def allot(method: Method, shapes: Sequence[LayerShape], sparsity: float, scores: Scores) -> list[LayerPlan]:
+    """The plan of every layer: the share's, with what the repair adds.
+
+    Raises:
+        LorapError: A plan that no layer of this shape can have.
+    """
+    plans = method.share.allot(method.treatments, shapes, sparsity, scores)
+    if repair := method.repair:
+        plans = [repair.planned(plan, shape) for plan, shape in zip(plans, shapes, strict=True)]
+    for plan, shape in zip(plans, shapes, strict=True):
+        plan.require(shape)
+    return plans
+
+
+def dense_config(config: PreTrainedConfig, layers: Sequence[LayerPlan]) -> PreTrainedConfig:
+    """The stock configuration with the FFN of the widest layer, and biases where one was added.
+
+    Raises:
+        LorapError: The stock class has no place for an added bias.
+    """
     fields = config.to_dict()
     fields.pop("model_type")
-    fields["intermediate_size"] = layers[0].channels
+    fields["intermediate_size"] = max(1, *(layer.channels for layer in layers))
+    for name in sorted({name for layer in layers for name in layer.biases}):
+        switch = BIAS_SWITCHES["attention" if name in ATTENTION else "ffn"]
+        if switch not in fields:
+            raise LorapError(
+                f"{name} has gained a bias, for which a stock {config.model_type} has no place; "
+                "keep the factored form, which lorap and transformers load"
+            )
+        fields[switch] = True
     return type(config)(**fields)
 
 
@@ -97,9 +153,16 @@ def count_macs(model: PreTrainedModel, tokens: int) -> int:
     causality (method.md, evaluation).
     """
     model = without_adapter(model)
-    head_width = getattr(model.config, "head_dim", None) or model.config.hidden_size // model.config.num_attention_heads
-    attention = 2 * tokens * tokens * head_width * model.config.num_attention_heads
-    per_token = model.lm_head.in_features * model.lm_head.out_features
-    layers = model.model.layers
-    per_token += sum(part.weight.numel() for part in layers.modules() if isinstance(part, nn.Linear))
-    return tokens * per_token + attention * len(layers)
+    linears = sum(part.weight.numel() for part in model.model.layers.modules() if isinstance(part, nn.Linear))
+    borrowed = [part for part in model.model.layers.modules() if isinstance(part, LowRankLinear) and part.lender]
+    linears += sum(part.factors()[1].numel() for part in borrowed)  # stored once, computed twice
+    per_token = model.lm_head.in_features * model.lm_head.out_features + linears
+    return tokens * per_token + tokens * tokens * sum(_head_widths(layer) for layer in model.model.layers)
+
+
+def _head_widths(layer: Any) -> int:
+    """The widths of all heads' queries and values, which attention multiplies over all pairs of tokens."""
+    if not has(layer, "q_proj"):
+        return 0
+    queries, values = projection(layer, "q_proj"), projection(layer, "o_proj")
+    return int(queries.out_features + values.in_features)

@@ -8,81 +8,97 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lorap.artifacts.names import LAYERS
+from lorap.artifacts.specs import CompressSpec
 from lorap.compression.loop import LayerLoop
-from lorap.compression.planning import Plan, plan_model
+from lorap.compression.loss import Errors, layer_errors
+from lorap.compression.planning import Plan
+from lorap.compression.survey import plan_for
 from lorap.errors import LorapError
 from lorap.files import write_json
-from lorap.methods import Recipe
+from lorap.methods.part import Behind, Want
+from lorap.methods.seen import Seen
 from lorap.model.family import linear
 from lorap.model.folder import DTYPES, read_config, write_companions
+from lorap.model.padding import pad_layer
+from lorap.model.plan import PROJECTIONS
 from lorap.model.stream import multiply_out, write_weights
+from lorap.settings.method import Method
 
 
 def compress(
-    model: Path,
-    input_ids: Tensor,
-    recipe: Recipe,
-    out: Path,
-    *,
-    form: str = "factored",
-    dtype: torch.dtype | None = None,
-    device: torch.device,
-    batch: int = 16,
-    offload: bool = False,
-    quiet: bool = False,
+    spec: CompressSpec, model: Path, input_ids: Tensor, out: Path, device: torch.device, quiet: bool = False
 ) -> Plan:
     """Compresses a model folder into another one.
 
     Args:
+        spec: The method at its sparsity, and how it is computed and stored.
         model: Folder of the dense model.
         input_ids: (windows, tokens), int64, the calibration windows.
-        recipe: The method at its sparsity.
         out: The empty folder to fill.
-        form: ``factored`` or ``dense`` (factors multiplied out).
-        dtype: Of computation and result; None keeps the model's.
         device: Where the layers run.
-        batch: Calibration windows a forward pass.
-        offload: Keep the inputs of a layer in the CPU's memory.
         quiet: No progress bar.
 
     Raises:
         LorapError: The model cannot be read or is not supported, ids do not fit, or activations are not finite.
     """
     config = read_config(model)
-    dtype = dtype or config.dtype or torch.float32
-    if dtype not in DTYPES.values():
-        raise LorapError(f"{model}: dtype {dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
-    config.dtype = dtype
-    plan = plan_model(config, recipe, form)
-    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, batch, offload)
-    errors: list[dict[str, float]] = []
+    config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
+    if config.dtype not in DTYPES.values():
+        raise LorapError(f"{model}: dtype {config.dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
+    plan = plan_for(spec, model, config, input_ids, device, quiet)
+    dense_stream = any(want.stream == "dense" for want in wants_of(spec.method, plan))
+    loop = LayerLoop(plan.dense, model, input_ids, config.dtype, device, spec.batch, spec.offload, dense_stream)
+    errors: list[dict[str, Errors]] = []
 
     def compressed_layers() -> Iterator[tuple[int, nn.Module]]:
         for index, layer in tqdm(loop, total=len(loop), desc="compress", unit="layer", disable=quiet):
-            errors.append(compress_layer(loop, index, layer, plan, recipe))
-            if form == "dense":
+            errors.append(compress_layer(loop, index, layer, plan, spec.method))
+            if spec.form == "dense":
                 multiply_out(layer)
+                pad_layer(layer, plan.compressed.model.layers[index], plan.layers[index], plan.shapes[index])
             yield index, layer
 
     write_weights(out, plan.compressed, compressed_layers(), loop.weights)
     write_companions(model, out, plan.compressed.config)
-    layers = [layer.as_dict() | {"errors": error} for layer, error in zip(plan.layers, errors, strict=True)]
+    layers = [layer.as_dict() | error for layer, error in zip(plan.layers, errors, strict=True)]
     write_json(out / LAYERS, layers)
     return plan
 
 
+def wants_of(method: Method, plan: Plan) -> Iterator[Want]:
+    """All that is wanted of all layers."""
+    for layer, shape in zip(plan.layers, plan.shapes, strict=True):
+        for worker in method.workers:
+            yield from worker.wanted(shape, layer)
+
+
 @torch.no_grad()
-def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, recipe: Recipe) -> dict[str, float]:
+def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: Method) -> dict[str, Errors]:
     """Statistics through the dense layer, compression, then the compressed layer's outputs for the next one.
 
+    What a worker wants behind compressed parts of the layer is measured in passes of its own, once they are.
+
     Returns:
-        The weighted relative error of every projection that changed.
+        ``errors`` and ``plain_errors`` of every projection that changed, see ``layer_errors``.
     """
-    needed = recipe.statistics(plan.layers[index], linear(layer, "gate_proj").weight.shape[0])
-    moments = loop.gather(index, layer, needed)
+    attention, ffn = method.treatments
+    layer_plan, shape, seen = plan.layers[index], plan.shapes[index], Seen()
+    wants = [want for worker in method.workers for want in worker.wanted(shape, layer_plan)]
+    dense = {name: linear(layer, name).weight for name in PROJECTIONS}
+
+    def gather(behind: Behind) -> None:
+        loop.gather(index, layer, [want for want in wants if want.behind == behind], seen)
+
     try:
-        errors = recipe.apply(layer, plan.layers[index], moments)
+        gather("nothing")
+        loop.advance(index, layer, "dense")
+        kept = {**attention.apply(layer, layer_plan, seen)}
+        gather("attention")
+        kept |= ffn.apply(layer, layer_plan, seen)
+        gather("layer")
+        if method.repair:
+            method.repair.apply(layer, layer_plan, seen)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise LorapError(f"layer {index}: cannot be factorised ({error}); try --dtype float32") from error
     loop.advance(index, layer)
-    return errors
+    return layer_errors(dense, layer, kept, (attention, ffn), seen)

@@ -86,7 +86,11 @@ def removed_positions(width: int, sparsity: float, keep_least: float) -> range:
     The ``keep_least`` fraction at the bottom is kept. Where the slice would pass the end, it moves down and the kept
     bottom shrinks, so the number of removed channels stays the published one. One channel always remains.
     """
-    start = int(keep_least * width)
-    count = min(int((sparsity + keep_least) * width) - start, width - 1)
-    start = min(start, width - count)
+    count = min(int((sparsity + keep_least) * width) - int(keep_least * width), width - 1)
+    return removed_slice(width, count, keep_least)
+
+
+def removed_slice(width: int, count: int, keep_least: float) -> range:
+    """Which ``count`` of ``width`` channels go, behind the ``keep_least`` fraction at the bottom if there is room."""
+    start = min(int(keep_least * width), width - count)
     return range(start, start + count)

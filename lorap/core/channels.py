@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lorap.core.budget import removed_positions
+from lorap.core.budget import removed_slice
 
 
 def channel_scores(gate: Tensor, up: Tensor, down: Tensor, input_scale: Tensor, hidden_scale: Tensor) -> Tensor:
@@ -20,9 +20,12 @@ def channel_scores(gate: Tensor, up: Tensor, down: Tensor, input_scale: Tensor, 
     return rows[0] + rows[1] + columns
 
 
-def kept_channels(scores: Tensor, sparsity: float, keep_least: float) -> Tensor:
-    """Indices of the channels that stay, ascending: (kept,), int64."""
-    removed = removed_positions(len(scores), sparsity, keep_least)
+def kept_channels(scores: Tensor, count: int, keep_least: float) -> Tensor:
+    """Indices of the ``count`` channels that stay, ascending: (count,), int64.
+
+    The ``keep_least`` fraction at the bottom stays too, as far as there is room for it.
+    """
+    removed = removed_slice(len(scores), len(scores) - count, keep_least)
     stays = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
     stays[scores.argsort(stable=True)[removed.start : removed.stop]] = False
     return stays.nonzero().squeeze(1)

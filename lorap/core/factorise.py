@@ -87,11 +87,17 @@ def top_eigenvectors(gram: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return values[-rank:].flip(0), vectors[:, -rank:].flip(1)
 
 
-def relative_error(weight: Tensor, approximation: Tensor, scale: Tensor | None) -> float:
-    """||(W - W') diag(d)||_F / ||W diag(d)||_F; ``scale`` is d (in,), None for d = 1."""
+def relative_error(weight: Tensor, approximation: Tensor, metric: Tensor | None) -> float:
+    """||W - W'|| / ||W|| in the norm of a metric, as ``factorise`` takes it."""
     weight, approximation = weight.float(), approximation.float()
-    norm = torch.linalg.matrix_norm
-    return float(norm(weigh(weight - approximation, scale)) / norm(weigh(weight, scale)))
+    return float(_norm(weight - approximation, metric) / _norm(weight, metric))
+
+
+def _norm(weight: Tensor, metric: Tensor | None) -> Tensor:
+    """The root of the trace of W M W^T."""
+    if metric is not None and metric.dim() == 2:
+        return (weight @ metric * weight).sum().clamp(min=0).sqrt()
+    return torch.linalg.matrix_norm(weigh(weight, metric))
 
 
 def spectrum(weight: Tensor, scale: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SuiteSpec, TuneSpec
 from lorap.model.sizes import Sizes
-from lorap.settings.schema import Calibrate, Method
+from lorap.settings.schema import Calibrate
 from lorap.settings.sources import CorpusSource, ModelSource
 
 MIB = 2**20
@@ -78,8 +78,11 @@ def calibrate(source: CorpusSource) -> Need:
 
 def compress(shape: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
     """A layer at a time: its weights before and after, and what a factorisation works with."""
-    layer = 2 * shape.layer * shape.width(spec.dtype)
-    need = _layer_by_layer(shape, windows, spec.batch, layer, _factorising(shape, spec.method), spec.dtype)
+    workers = spec.method.workers
+    layer = 2 * shape.layer * shape.width(spec.dtype) + sum(worker.statistics(shape) for worker in workers)
+    workspace = max(worker.workspace(shape) for worker in workers)
+    arithmetic = sum(worker.arithmetic(shape) for worker in workers)
+    need = _layer_by_layer(shape, windows, spec.batch, layer, workspace, arithmetic, spec.dtype)
     if not spec.offload:
         return need
     inputs = _inputs(shape, windows, spec.dtype)
@@ -88,13 +91,14 @@ def compress(shape: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
 
 def spectra(shape: Sizes, windows: Calibrate, batch: int) -> Need:
     """A layer at a time: its weights and their eigenvalues."""
-    return _layer_by_layer(shape, windows, batch, shape.layer * shape.width(), _eigen_workspace(shape))
+    layer = shape.layer * shape.width()
+    return _layer_by_layer(shape, windows, batch, layer, _eigen_workspace(shape), _eigenvectors(shape))
 
 
 def redecompose(shape: Sizes, spec: RedecomposeSpec, windows: Calibrate) -> Need:
     """A layer at a time: its weights before and after, and its exact factors in float32."""
     layer = shape.layer * (2 * shape.width() + 4)
-    return _layer_by_layer(shape, windows, spec.batch, layer, _eigen_workspace(shape))
+    return _layer_by_layer(shape, windows, spec.batch, layer, _eigen_workspace(shape), _eigenvectors(shape))
 
 
 def tune(shape: Sizes, spec: TuneSpec) -> Need:
@@ -136,7 +140,7 @@ def report() -> Need:
 
 
 def _layer_by_layer(
-    shape: Sizes, windows: Calibrate, batch: int, layer: int, workspace: int, dtype: str = "auto"
+    shape: Sizes, windows: Calibrate, batch: int, layer: int, workspace: int, arithmetic: int, dtype: str = "auto"
 ) -> Need:
     """The need of a step that streams a model: a layer, the inputs of all windows, and a pass or a factorisation.
 
@@ -145,8 +149,12 @@ def _layer_by_layer(
     width, tokens = shape.width(dtype), windows.nsamples * windows.seqlen
     device = layer + _inputs(shape, windows, dtype) + max(workspace, _pass(shape, batch * windows.seqlen, width))
     host = LIBRARIES + _mapped(shape) + shape.vocabulary * shape.hidden * width
-    eigenvectors = shape.layers * 7 * 25 * shape.hidden**3
-    return Need(host, device, 2 * tokens * shape.layers * shape.layer, eigenvectors)
+    return Need(host, device, 2 * tokens * shape.layers * shape.layer, shape.layers * arithmetic)
+
+
+def _eigenvectors(shape: Sizes) -> int:
+    """The operations that eigenvectors of all seven projections take in a layer."""
+    return 7 * 25 * shape.hidden**3
 
 
 def _mapped(shape: Sizes) -> int:
@@ -160,16 +168,6 @@ def _inputs(shape: Sizes, windows: Calibrate, dtype: str) -> int:
 def _pass(shape: Sizes, tokens: int, width: int) -> int:
     """One layer's activations, and their squares in float32 for the statistics."""
     return tokens * ((8 * shape.hidden + 3 * shape.channels) * width + 8 * shape.channels)
-
-
-def _factorising(shape: Sizes, method: Method) -> int:
-    """What one weight takes, in float64 where it is factorised, in float32 where its error is told."""
-    decomposes = method.ffn == "decompose"
-    widest = shape.channels if decomposes else shape.hidden
-    covariances = 36 * widest**2 if method.attention == "afm" else 0
-    if decomposes:
-        return covariances + _eigen_workspace(shape)
-    return covariances + max(60 * shape.hidden**2, 18 * shape.hidden * shape.channels)
 
 
 def _eigen_workspace(shape: Sizes) -> int:

@@ -1,8 +1,4 @@
-"""The registry of what can happen to a sub-layer: one file a treatment, a name for each.
+"""What can happen to a model: measure, allocate, apply. One file a treatment, share or repair; a new file is enough.
 
-A method is a pair of names with two numbers (``schema.Method``); ``Recipe`` turns it into plans and into work.
+Nothing here imports torch before it is put to work, since params.yaml and the command line read the settings.
 """
-
-from lorap.methods.recipe import Recipe, make_recipe
-
-__all__ = ["Recipe", "make_recipe"]

@@ -1,12 +1,22 @@
 """Atomic feature mimicking: the principal subspace of the output (method.md, 4 and 5)."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lorap.core.statistics import Moments
+from lorap.methods.low_rank import LowRank
 
-STATISTIC = "covariance"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lorap.core.statistics import Moments
 
 
-def metric(moments: Moments) -> Tensor:
-    """Covariance of the input, which W carries to the covariance of the output: (in, in)."""
-    return moments.covariance()
+class Afm(LowRank):
+    """Atomic feature mimicking."""
+
+    name: Literal["afm"] = "afm"
+    statistic: ClassVar[Literal["squares", "moment"] | None] = "moment"
+
+    @staticmethod
+    def metric_of(moments: "Moments | None") -> "Tensor | None":
+        """Covariance of the input, which W carries to the covariance of the output: (in, in)."""
+        return None if moments is None else moments.covariance()

@@ -1,12 +1,22 @@
 """Activation-weighted SVD: an input feature counts as much as it is large (method.md, 4)."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lorap.core.statistics import Moments
+from lorap.methods.low_rank import LowRank
 
-STATISTIC = "scale"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lorap.core.statistics import Moments
 
 
-def metric(moments: Moments) -> Tensor:
-    """d of the norm ||(W - W') diag(d)||_F: (in,)."""
-    return moments.scale()
+class Awsvd(LowRank):
+    """Activation-weighted SVD."""
+
+    name: Literal["awsvd"] = "awsvd"
+    statistic: ClassVar[Literal["squares", "moment"] | None] = "squares"
+
+    @staticmethod
+    def metric_of(moments: "Moments | None") -> "Tensor | None":
+        """d of the norm ||(W - W') diag(d)||_F: (in,)."""
+        return None if moments is None else moments.scale()

@@ -1,12 +1,22 @@
 """Plain SVD: every input feature counts the same; nothing about the data is used."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lorap.core.statistics import Moments
+from lorap.methods.low_rank import LowRank
 
-STATISTIC = None
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lorap.core.statistics import Moments
 
 
-def metric(moments: Moments | None) -> Tensor | None:
-    """No metric: the plain norm ||W - W'||_F."""
-    return None
+class Svd(LowRank):
+    """Plain SVD."""
+
+    name: Literal["svd"] = "svd"
+    statistic: ClassVar[Literal["squares", "moment"] | None] = None
+
+    @staticmethod
+    def metric_of(moments: "Moments | None") -> "Tensor | None":
+        """No metric: the plain norm ||W - W'||_F."""
+        return None

@@ -1,29 +1,19 @@
 """A LLaMA-shaped model seen by its attributes: whatever has these modules is supported, whatever its name."""
 
-from collections.abc import Sequence
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from lorap.core.budget import Shape
 from lorap.errors import LorapError
-from lorap.model.modeling_lorap import LowRankLinear
-
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-FFN = ("gate_proj", "up_proj", "down_proj")
-PROJECTIONS = ATTENTION + FFN
-
-# The four distinct inputs of a layer's linears, in the order of the forward pass, and who reads them.
-READERS = {
-    "attention_in": ("q_proj", "k_proj", "v_proj"),
-    "attention_out": ("o_proj",),
-    "ffn_in": ("gate_proj", "up_proj"),
-    "ffn_hidden": ("down_proj",),
-}
-INPUT_OF = {reader: name for name, readers in READERS.items() for reader in readers}
+from lorap.model.modeling_lorap import Absent, LowRankLinear, Narrow, PivotedLinear
+from lorap.model.plan import ATTENTION, FFN, PROJECTIONS, LayerShape
 
 # What some families do to embeddings or logits outside of their layers, where a factored model does not follow.
 SCALINGS = ("embedding_multiplier", "logits_scaling", "logit_scale", "final_logit_softcapping")
+
+Small = LowRankLinear | PivotedLinear | Narrow
+Projection = nn.Linear | LowRankLinear | PivotedLinear
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
@@ -42,17 +32,24 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
         what = " ".join(scalings) or type(body.embed_tokens).__name__
         raise LorapError(f"{family}: architecture not supported, it scales embeddings or logits ({what})")
     for index, layer in enumerate(layers):
-        for name in PROJECTIONS:
-            if not isinstance(getattr(parent(layer, name), name, None), nn.Linear | LowRankLinear):
-                raise LorapError(
-                    f"{family}: architecture not supported, layer {index} has no linear {name} "
-                    "(expected self_attn.{q,k,v,o}_proj and mlp.{gate,up,down}_proj)"
-                )
-        if others := sorted(
-            {key.split(".")[1] for key, _ in layer.named_parameters() if key.startswith("mlp.")} - set(FFN)
-        ):
-            raise LorapError(f"{family}: architecture not supported, mlp.{others[0]} depends on the width of the FFN")
+        _require_projections(layer, f"{family}: architecture not supported, layer {index}")
     return layers
+
+
+def _require_projections(layer: nn.Module, place: str) -> None:
+    """Raises a LorapError where a layer that may be compressed has not the seven projections."""
+    for name in PROJECTIONS:
+        owner = parent(layer, name)
+        if not isinstance(owner, Absent) and not isinstance(getattr(owner, name, None), nn.Linear | Small):
+            raise LorapError(
+                f"{place} has no linear {name} (expected self_attn.{{q,k,v,o}}_proj and mlp.{{gate,up,down}}_proj)"
+            )
+    if isinstance(parent(layer, "gate_proj"), Absent):
+        return
+    if others := sorted(
+        {key.split(".")[1] for key, _ in layer.named_parameters() if key.startswith("mlp.")} - set(FFN)
+    ):
+        raise LorapError(f"{place.rpartition(',')[0]}, mlp.{others[0]} depends on the width of the FFN")
 
 
 def parent(layer: nn.Module, name: str) -> nn.Module | None:
@@ -60,9 +57,15 @@ def parent(layer: nn.Module, name: str) -> nn.Module | None:
     return getattr(layer, "self_attn" if name in ATTENTION else "mlp", None)
 
 
-def projection(layer: nn.Module, name: str) -> nn.Linear | LowRankLinear:
-    """One projection of a decoder layer, dense or factored."""
-    return cast("nn.Linear | LowRankLinear", getattr(parent(layer, name), name))
+def projection(layer: nn.Module, name: str) -> Projection:
+    """One projection of a decoder layer, dense or factored, without what pads its heads."""
+    module = getattr(parent(layer, name), name)
+    return cast("Projection", module.inner if isinstance(module, Narrow) else module)
+
+
+def has(layer: nn.Module, name: str) -> bool:
+    """Whether a layer has a projection: its sub-layer may be gone."""
+    return not isinstance(parent(layer, name), Absent)
 
 
 def linear(layer: nn.Module, name: str) -> nn.Linear:
@@ -70,7 +73,19 @@ def linear(layer: nn.Module, name: str) -> nn.Linear:
     return cast("nn.Linear", projection(layer, name))
 
 
-def projection_shapes(layer: nn.Module, names: Sequence[str] = PROJECTIONS) -> dict[str, Shape]:
-    """(out, in) of the dense projections of a layer."""
-    weights = {name: linear(layer, name).weight for name in names}
-    return {name: (weight.shape[0], weight.shape[1]) for name, weight in weights.items()}
+def bias_of(module: Projection) -> Tensor | None:
+    """The bias of a projection, wherever its form keeps it."""
+    return module.left.bias if isinstance(module, LowRankLinear) else module.bias
+
+
+def layer_shapes(model: PreTrainedModel) -> list[LayerShape]:
+    """The sizes of the dense layers of a model; a layer's number of heads may be its own."""
+    return [_shape(layer) for layer in decoder_layers(model)]
+
+
+def _shape(layer: Any) -> LayerShape:
+    linears = {name: linear(layer, name) for name in PROJECTIONS}
+    sizes = {name: (module.out_features, module.in_features) for name, module in linears.items()}
+    width = layer.self_attn.head_dim
+    biased = tuple(name for name, module in linears.items() if module.bias is not None)
+    return LayerShape(sizes, sizes["q_proj"][0] // width, sizes["k_proj"][0] // width, width, biased)

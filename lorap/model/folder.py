@@ -138,24 +138,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise LorapError(f"{folder}: tokenizer cannot be read ({first_line(error)})") from error
 
 
-def factored_config(config: PreTrainedConfig, description: dict[str, Any]) -> LorapConfig:
-    """The configuration of the factored form of a model; ``description`` is stored under ``lorap``."""
-    fields = config.to_dict()
-    for name in ("model_type", "architectures", "auto_map", "transformers_version"):
-        fields.pop(name, None)
-    file = Path(modeling_lorap.__file__).stem
-    return LorapConfig(
-        **fields,
-        base_model_type=config.model_type,
-        architectures=[LorapForCausalLM.__name__],
-        auto_map={
-            "AutoConfig": f"{file}.{LorapConfig.__name__}",
-            "AutoModelForCausalLM": f"{file}.{LorapForCausalLM.__name__}",
-        },
-        lorap=description,
-    )
-
-
 def write_companions(source: Path, out: Path, config: PreTrainedConfig) -> None:
     """Writes into ``out`` all that a model folder needs beside its weights.
 

@@ -1,18 +1,158 @@
-"""What one decoder layer becomes; no torch here."""
+"""What one decoder layer is, and what it becomes; no torch here."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from lorap.core.budget import Shape
+from lorap.errors import LorapError
 
 Form = Literal["factored", "dense"]  # how a compressed model is stored
+Storage = Literal["factors", "pivoted"]  # how a low-rank pair is stored
+
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+FFN = ("gate_proj", "up_proj", "down_proj")
+PROJECTIONS = ATTENTION + FFN
+
+# The four distinct inputs of a layer's linears, in the order of the forward pass, and who reads them.
+READERS = {
+    "attention_in": ("q_proj", "k_proj", "v_proj"),
+    "attention_out": ("o_proj",),
+    "ffn_in": ("gate_proj", "up_proj"),
+    "ffn_hidden": ("down_proj",),
+}
+INPUT_OF = {reader: name for name, readers in READERS.items() for reader in readers}
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """The sizes of a dense decoder layer: (out, in) of its projections, its heads, and which have a bias."""
+
+    sizes: Mapping[str, Shape]
+    heads: int
+    kv_heads: int
+    head_dim: int
+    biased: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Width of the FFN."""
+        return self.sizes["gate_proj"][0]
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the seven projections."""
+        return sum(out * inp for out, inp in self.sizes.values())
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """What one decoder layer becomes: ``ranks`` of all seven projections (None = dense) and the FFN's ``channels``."""
+    """What one decoder layer becomes: the only authority on its shapes.
+
+    Attributes:
+        ranks: Of all seven projections; None where one is dense.
+        channels: Width of the FFN; 0 where it is gone.
+        heads: Query heads, a whole number for each key-value head.
+        kv_heads: Key-value heads; 0 where the attention is gone.
+        value_dim: Head dimension of v and o, or one for each key-value head.
+        shared: Groups of low-rank projections with the same input and one right factor, that of the first.
+        storage: Of low-rank projections that are not stored as plain factors.
+        biases: Projections that gain a bias.
+    """
 
     ranks: dict[str, int | None]
     channels: int
+    heads: int
+    kv_heads: int
+    value_dim: int | tuple[int, ...]
+    shared: tuple[tuple[str, ...], ...] = ()
+    storage: dict[str, Storage] = field(default_factory=dict)
+    biases: tuple[str, ...] = ()
+
+    @classmethod
+    def dense(cls, shape: LayerShape) -> Self:
+        """The plan that leaves a layer as it is."""
+        return cls(dict.fromkeys(PROJECTIONS), shape.channels, shape.heads, shape.kv_heads, shape.head_dim)
+
+    @classmethod
+    def from_dict(cls, raw: Any, shape: LayerShape) -> Self:
+        """A plan as it stands in JSON; what the first format did not say is as in the dense layer.
+
+        Raises:
+            LorapError: It is no plan of such a layer.
+        """
+        try:
+            fields = asdict(cls.dense(shape)) | raw
+            fields["ranks"] = {name: fields["ranks"].get(name) for name in PROJECTIONS}
+            fields["value_dim"] = _frozen(fields["value_dim"])
+            fields["shared"] = tuple(tuple(group) for group in fields["shared"])
+            plan = cls(**(fields | {"biases": tuple(fields["biases"])}))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise LorapError(f"plan of a layer: damaged ({error})") from error
+        plan.require(shape)
+        return plan
 
     def as_dict(self) -> dict[str, Any]:
         """The form of the plan in JSON and in a factored folder's config.json."""
-        return asdict(self)
+        fields = asdict(self)
+        lists = {"shared": [list(group) for group in self.shared], "biases": list(self.biases)}
+        width = {} if isinstance(self.value_dim, int) else {"value_dim": list(self.value_dim)}
+        return fields | lists | width
+
+    def sizes(self, shape: LayerShape) -> dict[str, Shape]:
+        """(out, in) of every projection."""
+        hidden = shape.sizes["gate_proj"][1]
+        ratio = shape.heads // shape.kv_heads
+        values = sum(self.value_dims())
+        attention = {
+            "q_proj": (self.heads * shape.head_dim, hidden),
+            "k_proj": (self.kv_heads * shape.head_dim, hidden),
+            "v_proj": (values, hidden),
+            "o_proj": (hidden, values * ratio),
+        }
+        ffn = {"gate_proj": (self.channels, hidden), "up_proj": (self.channels, hidden)}
+        return attention | ffn | {"down_proj": (hidden, self.channels)}
+
+    def value_dims(self) -> tuple[int, ...]:
+        """The head dimension of v and o in each key-value head."""
+        return (self.value_dim,) * self.kv_heads if isinstance(self.value_dim, int) else self.value_dim
+
+    def stored(self, shape: LayerShape) -> int:
+        """Numbers that the linears of the layer store: weights or factors, a shared one once, and added biases."""
+        sizes = self.sizes(shape)
+        borrowed = {name for group in self.shared for name in group[1:]}
+        total = sum(sizes[name][0] for name in self.biases)
+        for name, (out, inp) in sizes.items():
+            rank = self.ranks[name]
+            if rank is None:
+                total += out * inp
+            elif self.storage.get(name) == "pivoted":
+                total += rank * (out + inp - rank)
+            else:
+                total += rank * (out if name in borrowed else out + inp)
+        return total
+
+    def require(self, shape: LayerShape) -> None:
+        """Raises a LorapError where the plan is none of a layer of this shape."""
+        counts = (self.channels, self.heads, self.kv_heads, *self.value_dims())
+        if not all(isinstance(count, int) and count >= 0 for count in counts):
+            raise LorapError(f"plan of a layer: {counts} are not counts of channels and heads")
+        if self.heads * shape.kv_heads != self.kv_heads * shape.heads or len(self.value_dims()) != self.kv_heads:
+            raise LorapError(f"plan of a layer: {self.heads} heads do not fit {self.kv_heads} key-value heads")
+        if self.channels > shape.channels or self.heads > shape.heads or max((0, *self.value_dims())) > shape.head_dim:
+            raise LorapError("plan of a layer: it is larger than the layer that config.json describes")
+        named = {name for group in (*self.shared, self.biases, self.storage) for name in group}
+        if unknown := sorted({str(name) for name in named} - set(PROJECTIONS)):
+            raise LorapError(f"plan of a layer: {unknown[0]} is no projection")
+        sizes = self.sizes(shape)
+        for name, rank in self.ranks.items():
+            if rank is not None and (not isinstance(rank, int) or not 1 <= rank <= min(sizes[name])):
+                raise LorapError(f"plan of a layer: rank {rank} of {name} does not fit {sizes[name]}")
+        for group in self.shared:
+            if len({self.ranks[name] for name in group} | {sizes[name][1] for name in group}) != 2:
+                raise LorapError(f"plan of a layer: {', '.join(group)} cannot share a right factor")
+
+
+def _frozen(value_dim: Any) -> int | tuple[int, ...]:
+    return value_dim if isinstance(value_dim, int) else tuple(value_dim)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lorap.model.family import PROJECTIONS, decoder_layers, parent, projection
-from lorap.model.modeling_lorap import LowRankLinear
+from lorap.model.family import bias_of, decoder_layers, has, parent, projection
+from lorap.model.modeling_lorap import LowRankLinear, Narrow
+from lorap.model.plan import PROJECTIONS
 from lorap.model.weights import SINGLE, WeightsReader, WeightsWriter
 
 LAYER_PREFIX = "model.layers.{}."
@@ -20,10 +21,15 @@ def stream_layers(
 ) -> Iterator[tuple[int, nn.Module]]:
     """Yields each decoder layer of a skeleton with its weights; they are dropped when the next one is asked for."""
     for index, layer in enumerate(decoder_layers(model)):
-        names = layer.state_dict().keys()
-        layer.load_state_dict(weights.load_all(names, LAYER_PREFIX.format(index), dtype, device), assign=True)
+        fill_layer(layer, index, weights, dtype, device)
         yield index, layer
         layer.to("meta")
+
+
+def fill_layer(layer: nn.Module, index: int, weights: WeightsReader, dtype: torch.dtype, device: torch.device) -> None:
+    """Gives a layer of a skeleton its weights."""
+    names = layer.state_dict().keys()
+    layer.load_state_dict(weights.load_all(names, LAYER_PREFIX.format(index), dtype, device), assign=True)
 
 
 def write_weights(out: Path, target: PreTrainedModel, layers: Layers, weights: WeightsReader) -> None:
@@ -39,7 +45,9 @@ def write_weights(out: Path, target: PreTrainedModel, layers: Layers, weights: W
     with WeightsWriter(out / SINGLE, untied_state(target)) as writer:
         for index, layer in layers:
             for name, tensor in layer.state_dict().items():
-                writer.write(LAYER_PREFIX.format(index) + name, tensor.to(dtype))
+                writer.write(
+                    LAYER_PREFIX.format(index) + name, tensor.to(dtype) if tensor.is_floating_point() else tensor
+                )
         for name in writer.missing():
             writer.write(name, weights.load(name, dtype))
 
@@ -54,24 +62,37 @@ def untied_state(model: PreTrainedModel) -> dict[str, Tensor]:
 def multiply_out(layer: nn.Module) -> None:
     """Replaces every pair of factors of a layer by the dense linear that they stand for, in place."""
     for name in PROJECTIONS:
+        if not has(layer, name):
+            continue
         small = projection(layer, name)
-        if isinstance(small, LowRankLinear):
-            weight = small.left.weight.float() @ small.right.weight.float()
-            set_linear(layer, name, weight.to(small.left.weight.dtype), small.left.bias)
+        if not isinstance(small, nn.Linear):
+            left, right = small.factors()
+            set_linear(layer, name, (left.float() @ right.float()).to(left.dtype), bias_of(small))
 
 
 def set_linear(layer: nn.Module, name: str, weight: Tensor, bias: Tensor | None) -> None:
     """Puts a dense linear with these tensors in the place of a projection."""
     with torch.device("meta"):
         dense = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
-    dense.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True)
-    setattr(parent(layer, name), name, dense)
+    _put(layer, name, dense, {"weight": weight}, {"bias": bias})
 
 
 def set_factors(layer: nn.Module, name: str, left: Tensor, right: Tensor, bias: Tensor | None) -> None:
     """Puts a pair of factors, (out, k) and (k, in), in the place of a projection."""
     with torch.device("meta"):
         small = LowRankLinear(right.shape[1], left.shape[0], right.shape[0], bias is not None)
-    tensors = {"left.weight": left, "right.weight": right} | ({} if bias is None else {"left.bias": bias})
-    small.load_state_dict(tensors, assign=True)
-    setattr(parent(layer, name), name, small)
+    _put(layer, name, small, {"left.weight": left, "right.weight": right}, {"left.bias": bias})
+
+
+def _put(
+    layer: nn.Module, name: str, module: nn.Module, tensors: dict[str, Tensor], biases: dict[str, Tensor | None]
+) -> None:
+    """Puts a module on the meta device in the place of a projection, inside of what pads its heads."""
+    there = {key: bias for key, bias in biases.items() if bias is not None}
+    module.load_state_dict(tensors | there, assign=True)
+    owner = parent(layer, name)
+    outer = getattr(owner, name)
+    if isinstance(outer, Narrow):
+        outer.inner = module
+    else:
+        setattr(owner, name, module)

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lorap.errors import LorapError
+from lorap.methods.registry import SLOTS
 from lorap.settings.schema import Params
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
@@ -77,17 +78,26 @@ def parse_spec(kind: type[SpecT], text: str) -> SpecT:
 def describe_faults(error: ValidationError, name: str) -> Iterator[str]:
     """A line for every fault: file, field path, value, what is allowed."""
     for fault in error.errors():
-        field = ".".join(printable(part) for part in fault["loc"]) or "(the whole)"
+        field = ".".join(printable(part) for part in _place(fault["loc"])) or "(the whole)"
         value = fault["input"]
         if fault["type"] == "missing":
             yield f"{name}: {field}: missing, it is required"
         elif fault["type"] == "extra_forbidden":
             yield f"{name}: {field}: unknown key, remove it or correct its spelling"
+        elif fault["type"] == "union_tag_invalid":
+            *others, last = fault["ctx"]["expected_tags"].split(", ")
+            yield f"{name}: {field}: got {fault['ctx']['tag']!r}; should be {', '.join(others)} or {last}"
         elif isinstance(value, str) and _is_number(value):
             yield f"{name}: {field}: {value!r} is text to YAML; write the number with a point, as in 1.0e-4"
         else:
             expected = fault["msg"].removeprefix("Input ").removeprefix("Value error, ")
             yield f"{name}: {field}: got {_short(value)}; {expected}"
+
+
+def _place(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a fault is; a setting of a part is that of its method, as in the flat form, which names no sections."""
+    slots = [index for index, part in enumerate(loc[:-2]) if part in SLOTS]
+    return loc[: slots[0]] + loc[slots[0] + 2 :] if slots else loc
 
 
 def lookup(entries: Mapping[str, Entry], name: str, kind: str) -> Entry:

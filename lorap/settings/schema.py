@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from lorap.model.plan import Form
+from lorap.settings.method import Method
 from lorap.settings.sources import CorpusSource, Dtype, ModelSource, Name
 from lorap.strict import Strict
 
@@ -21,15 +22,6 @@ Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Window = Annotated[int, Field(ge=2)]  # tokens, of which all but the first are scored
 KeptAs = Literal["adapter", "exact", "truncated"]  # what becomes of a tuned model
-
-
-class Method(Strict):
-    """What happens to the two sub-layers."""
-
-    attention: Literal["svd", "awsvd", "afm", "none"]
-    ffn: Literal["prune", "decompose", "none"]
-    allocation: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3
-    keep_least: Annotated[float, Field(ge=0, lt=1)] = 0.01
 
 
 class Calibrate(Strict):

@@ -12,7 +12,8 @@ from lorap.artifacts.meta import artifact_id, meta_path, read_meta
 from lorap.artifacts.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from lorap.errors import LorapError
 from lorap.files import read_json
-from lorap.model.family import PROJECTIONS, decoder_layers, projection
+from lorap.model.family import decoder_layers, has, projection
+from lorap.model.plan import ATTENTION, PROJECTIONS
 from lorap.model.weights import WeightsReader
 
 PREFIX = "base_model.model.model.layers.{}.{}.{}.lora_{}.weight"
@@ -49,7 +50,9 @@ def read_adapter(folder: Path, model: PreTrainedModel) -> Adapter:
     expected: dict[str, Tensor] = {}
     for index, layer in enumerate(decoder_layers(model)):
         for name in raw["target_modules"]:
-            owner = "self_attn" if hasattr(layer.self_attn, name) else "mlp"
+            if not has(layer, name):
+                continue
+            owner = "self_attn" if name in ATTENTION else "mlp"
             keys = [PREFIX.format(index, owner, name, side) for side in "BA"]
             module = projection(layer, name)
             shapes = ((module.out_features, rank), (rank, module.in_features))

@@ -4,19 +4,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear as LoraLinear
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorap.artifacts.names import ADAPTER_CONFIG
 from lorap.errors import LorapError
 from lorap.files import read_json, write_json
-from lorap.model.family import PROJECTIONS
+from lorap.model.family import Projection
 from lorap.model.folder import UNUSABLE, first_line
-from lorap.model.modeling_lorap import LowRankLinear
+from lorap.model.modeling_lorap import LowRankLinear, Narrow, PivotedLinear
+from lorap.model.plan import PROJECTIONS
 from lorap.settings.schema import Tune
 from lorap.tuning.adapter import read_adapter
 
@@ -65,13 +67,30 @@ class LoraFactors(LoraLinear):
     """peft's layer for dense linears also stands beside factors; it must only be told their size."""
 
     def _get_in_out_features(self, module: nn.Module) -> tuple[int, int]:
-        factors = cast("LowRankLinear", module)
-        return factors.in_features, factors.out_features
+        inner = cast("Projection", module.inner if isinstance(module, Narrow) else module)
+        return inner.in_features, inner.out_features
+
+
+class LoraNarrow(LoraFactors):
+    """Stands beside a projection with narrow heads, between what takes their padding away and what adds it."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(..., in) -> (..., out)."""
+        outer = cast("Narrow", self.get_base_layer())
+        return outer.after(outer.inner(outer.before(x)) + self._added(outer.before(x)))
+
+    def _added(self, inputs: Tensor) -> Tensor:
+        """What the active adapters add."""
+        added = [
+            self.lora_B[name](self.lora_A[name](self.lora_dropout[name](inputs))) * self.scaling[name]
+            for name in self.active_adapters
+        ]
+        return torch.stack(added).sum(0)
 
 
 def _knows_factors(config: LoraConfig) -> LoraConfig:
     """peft forgets its custom layers with every saving, so they are registered on every loading."""
-    config._register_custom_module({LowRankLinear: LoraFactors})
+    config._register_custom_module({LowRankLinear: LoraFactors, PivotedLinear: LoraFactors, Narrow: LoraNarrow})
     return config
 
 

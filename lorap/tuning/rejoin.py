@@ -1,24 +1,26 @@
 """Re-decomposition: an adapter joined to the factors, at rank k + r without loss, or cut back (method.md, 10)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from lorap.artifacts.names import LAYERS
 from lorap.artifacts.specs import RedecomposeSpec
 from lorap.compression.loop import LayerLoop
-from lorap.core.budget import break_even_rank
+from lorap.core.budget import Shape, break_even_rank
 from lorap.core.factorise import relative_error, truncate
 from lorap.files import write_json
-from lorap.model.family import INPUT_OF, PROJECTIONS, decoder_layers, projection
-from lorap.model.folder import factored_config, open_weights, read_config, skeleton, write_companions
-from lorap.model.modeling_lorap import LorapConfig, LowRankLinear
-from lorap.model.plan import LayerPlan
+from lorap.model.factored import factored_config, read_plans
+from lorap.model.family import bias_of, has, layer_shapes, projection
+from lorap.model.folder import open_weights, read_config, skeleton, write_companions
+from lorap.model.modeling_lorap import LorapConfig, LowRankLinear, PivotedLinear
+from lorap.model.plan import INPUT_OF, PROJECTIONS, LayerPlan
 from lorap.model.stream import Layers, set_factors, set_linear, stream_layers, write_weights
 from lorap.tuning.adapter import Adapter, read_adapter, require_base
 
@@ -55,8 +57,8 @@ def redecompose(
     model = skeleton(config)
     require_base(adapter_folder, folder)
     adapter = read_adapter(adapter_folder, model)
-    plans = [plan_again(layer, index, adapter, spec.rank) for index, layer in enumerate(decoder_layers(model))]
-    target = skeleton(_config(config, plans))
+    plans, target_config = plans_again(config, model, adapter, spec.rank)
+    target = skeleton(target_config)
     loop = LayerLoop(model, folder, input_ids, dtype, device, spec.batch) if input_ids is not None else None
     weights = loop.weights if loop is not None else open_weights(folder, model)
     errors: list[Errors] = []
@@ -77,26 +79,35 @@ def redecompose(
     write_json(out / LAYERS, layers)
 
 
-def plan_again(layer: nn.Module, index: int, adapter: Adapter, rank: str | int) -> LayerPlan:
-    """The ranks of a layer after re-decomposition; where factors would cost as much as dense, it is dense."""
-    ranks: dict[str, int | None] = {}
-    for name in PROJECTIONS:
-        small = projection(layer, name)
-        ranks[name] = small.rank if isinstance(small, LowRankLinear) else None
-        if isinstance(small, LowRankLinear) and rank != "k":
-            exact = small.rank + (adapter.rank if (index, name) in adapter.pairs else 0)
-            wanted = exact if rank == "k+r" else min(int(rank), exact)
-            ranks[name] = wanted if wanted < break_even_rank((small.out_features, small.in_features)) else None
-    return LayerPlan(ranks, projection(layer, "gate_proj").out_features)
+def plans_again(
+    config: PreTrainedConfig, model: PreTrainedModel, adapter: Adapter, rank: str | int
+) -> tuple[list[LayerPlan], PreTrainedConfig]:
+    """The plans of the layers after re-decomposition, and the configuration; a stock model stays one.
 
-
-def _config(config: PreTrainedConfig, plans: list[LayerPlan]) -> PreTrainedConfig:
-    """The configuration of the result; a stock model with merged adapters stays one."""
+    Factors are stored plainly again, each pair with a right factor of its own, and a projection is dense where factors
+    would cost as much.
+    """
     if not isinstance(config, LorapConfig):
-        return config
-    target = factored_config(config.base_config(), {"layers": [plan.as_dict() for plan in plans]})
+        return [LayerPlan.dense(shape) for shape in layer_shapes(model)], config
+    shapes = layer_shapes(skeleton(config.base_config()))
+    plans = []
+    for index, (plan, shape) in enumerate(zip(read_plans(config, shapes), shapes, strict=True)):
+        sizes = plan.sizes(shape)
+        ranks = {name: _rank_again(plan.ranks[name], sizes[name], (index, name) in adapter.pairs, adapter, rank)
+                 for name in PROJECTIONS}  # fmt: skip
+        plans.append(replace(plan, ranks=ranks, shared=(), storage={}))
+    target = factored_config(config.base_config(), plans)
     target.dtype = config.dtype
-    return target
+    return plans, target
+
+
+def _rank_again(was: int | None, size: Shape, tuned: bool, adapter: Adapter, rank: str | int) -> int | None:
+    """The rank of a projection, (out, in), after re-decomposition; None where it is dense."""
+    if was is None or rank == "k":
+        return was
+    exact = was + (adapter.rank if tuned else 0)
+    wanted = exact if rank == "k+r" else min(int(rank), exact)
+    return wanted if wanted < break_even_rank(size) else None
 
 
 @torch.no_grad()
@@ -107,12 +118,13 @@ def join(layer: nn.Module, index: int, adapter: Adapter, plan: LayerPlan) -> dic
         The exact factors, in float32, of the projections that stay factored.
     """
     exact: dict[str, Factors] = {}
-    for name in PROJECTIONS:
-        module, pair = projection(layer, name), adapter.pairs.get((index, name))
-        if isinstance(module, LowRankLinear):
+    whole = {name: projection(layer, name) for name in PROJECTIONS if has(layer, name)}  # one may lend to another
+    for name, module in whole.items():
+        pair = adapter.pairs.get((index, name))
+        if not isinstance(module, nn.Linear):
             left, right = _joined(module, pair, adapter.scaling)
             if plan.ranks[name] is None:
-                set_linear(layer, name, (left @ right).to(module.left.weight.dtype), module.left.bias)
+                set_linear(layer, name, (left @ right).to(module.factors()[1].dtype), bias_of(module))
             else:
                 exact[name] = (left, right)
                 _replace(layer, name, exact[name])
@@ -123,9 +135,9 @@ def join(layer: nn.Module, index: int, adapter: Adapter, plan: LayerPlan) -> dic
     return exact
 
 
-def _joined(small: LowRankLinear, pair: Factors | None, scaling: float) -> Factors:
+def _joined(small: LowRankLinear | PivotedLinear, pair: Factors | None, scaling: float) -> Factors:
     """[L sB] and [R; A]; the factors alone where a projection has no adapter."""
-    left, right = small.left.weight.float(), small.right.weight.float()
+    left, right = (factor.float() for factor in small.factors())
     if pair is None:
         return left, right
     up, down = (matrix.to(left.device) for matrix in pair)
@@ -157,6 +169,6 @@ def cut_back(layer: nn.Module, plan: LayerPlan, exact: Mapping[str, Factors], sc
 
 def _replace(layer: nn.Module, name: str, factors: Factors) -> None:
     """Puts other factors in the place of a projection's, in its dtype and with its bias."""
-    small = cast("LowRankLinear", projection(layer, name))
-    left, right = (factor.to(small.left.weight.dtype) for factor in factors)
-    set_factors(layer, name, left, right, small.left.bias)
+    small = cast("LowRankLinear | PivotedLinear", projection(layer, name))
+    left, right = (factor.to(small.factors()[1].dtype) for factor in factors)
+    set_factors(layer, name, left, right, bias_of(small))

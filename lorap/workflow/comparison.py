@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lorap.errors import LorapError
+from lorap.methods.registry import SLOTS, options
 from lorap.report import catalogue
-from lorap.report.read.columns import SETTING_NAMES
 from lorap.report.tables.ablations import SEED_KEYS, SET
 from lorap.report.tables.main_table import DIFFERENCE, KEYS
 from lorap.report.tables.sourced import CELL, SOURCE
@@ -25,6 +25,7 @@ ROW_KEYS = {
     catalogue.SWEEP: (CELL, "text"),
 }
 PUBLISHED_KEYS = (*KEYS, SOURCE)
+SETTING_NAMES = (*SLOTS, *(option.name for option in options()))
 WORDS = {
     *KEYS,
     *SETTING_NAMES,

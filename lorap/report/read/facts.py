@@ -8,7 +8,6 @@ from lorap.artifacts import names, places
 from lorap.artifacts.grid import Cell, all_cells, compressed_cells, redecomposed_cells, tuned_cells
 from lorap.artifacts.names import META, TIMING
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.read.columns import columns_of
 from lorap.report.read.results import read_optional
 from lorap.report.read.scores import COST, TUNING
 
@@ -51,7 +50,7 @@ def cell_facts(spec: ReportSpec, provenance: Mapping[str, Any], cell: Cell) -> l
     facts = [("model", _origin(cell.model, provenance.get(places.base(cell.model), {})))]
     if cell.method is None:
         return facts
-    method = _listed(columns_of(spec.methods[cell.method]))
+    method = _listed(spec.methods[cell.method].columns())
     facts.append(("method", f"{cell.method}, sparsity {cell.sparsity:g}: {method}"))
     calibration = provenance.get(places.calibration(cell.model, cell.calibration), {})
     chosen = spec.calibrate[str(cell.calibration)]

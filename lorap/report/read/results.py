@@ -9,7 +9,7 @@ from lorap.artifacts import names, places
 from lorap.artifacts.grid import Cell, all_cells, compressed_cells, tuned_cells
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import read_json
-from lorap.report.read.columns import columns_of, setting_columns
+from lorap.report.read.columns import setting_columns
 from lorap.report.read.scores import score_columns, task_scores
 from lorap.settings.schema import KeptAs
 
@@ -35,7 +35,7 @@ def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:
     row: dict[str, Any] = {"cell": cell.path, "method": "dense"}
     row |= {name: value for name in SETTINGS if (value := getattr(cell, name)) is not None}
     if cell.method:
-        row |= columns_of(spec.methods[cell.method])
+        row |= spec.methods[cell.method].columns()
     place = folder / places.measured(cell)
     perplexities = read_optional(place / names.PERPLEXITY) or {}
     row |= {name: result["perplexity"] for name, result in perplexities.items() if name in spec.perplexity}
@@ -47,7 +47,7 @@ def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:
 
 def _words(spec: ReportSpec) -> set[str]:
     """The settings of methods that are no numbers."""
-    settings = (setting for method in spec.methods.values() for setting in columns_of(method).items())
+    settings = (setting for method in spec.methods.values() for setting in method.columns().items())
     return {name for name, value in settings if isinstance(value, str | bool)}
 
 

@@ -1,0 +1,83 @@
+"""A sweep over the dense model that scores the units of all layers, for a share that spreads the budget by them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import PreTrainedConfig
+
+from lorap.artifacts.specs import CompressSpec
+from lorap.compression.gradients import backward
+from lorap.compression.loop import LayerLoop
+from lorap.compression.planning import Plan, plan_model
+from lorap.methods.part import Treatment
+from lorap.methods.seen import Seen
+from lorap.model.family import layer_shapes
+from lorap.model.folder import skeleton
+from lorap.settings.method import Scores
+
+
+def plan_for(
+    spec: CompressSpec,
+    model: Path,
+    config: PreTrainedConfig,
+    input_ids: Tensor | None,
+    device: torch.device,
+    quiet: bool,
+) -> Plan:
+    """The plan of a model, after a survey where the method's share asks for one and there are windows for it.
+
+    Raises:
+        LorapError: As ``survey`` and ``plan_model``.
+    """
+    scores: Scores = ()
+    if spec.method.share.surveys and input_ids is not None:
+        scores = survey(spec, model, config, input_ids, device, quiet)
+    return plan_model(config, spec.method, spec.sparsity, spec.form, scores)
+
+
+@torch.no_grad()
+def survey(
+    spec: CompressSpec, model: Path, config: PreTrainedConfig, input_ids: Tensor, device: torch.device, quiet: bool
+) -> Scores:
+    """Scores of every layer's units, by the field of a plan that counts them.
+
+    Args:
+        spec: The method, and how it is computed.
+        model: Folder of the dense model.
+        config: Its configuration, with the dtype to compute in.
+        input_ids: (windows, tokens), the calibration windows.
+        device: Where the layers run.
+        quiet: No progress bar.
+
+    Raises:
+        LorapError: The model cannot be read, ids do not fit, or activations are not finite.
+    """
+    treatments = spec.method.treatments
+    dense = skeleton(config)
+    wants = [want for treatment in treatments for want in treatment.wanted(layer_shapes(dense)[0], None)]
+    windows = max(treatment.gradients for treatment in treatments)
+    loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.batch, spec.offload)
+    sweep = tqdm(loop, total=len(loop), desc="survey", unit="layer", disable=quiet)
+    scores: list[Mapping[str, Tensor]] = []
+    seen_by_layer, inputs = [], []
+    for index, layer in sweep:
+        seen = Seen()
+        loop.gather(index, layer, wants, seen)
+        if windows:
+            seen_by_layer.append(seen)
+            inputs.append(loop.streams["compressed"][:windows].clone())
+        else:
+            scores.append(_scores(treatments, layer, seen))
+        loop.advance(index, layer)
+    for index, layer, gradients in backward(loop, input_ids[:windows], inputs):
+        seen_by_layer[index].gradients = gradients
+        scores.insert(0, _scores(treatments, layer, seen_by_layer[index]))
+    return scores
+
+
+def _scores(treatments: Sequence[Treatment], layer: nn.Module, seen: Seen) -> Mapping[str, Tensor]:
+    found = [treatment.scores(layer, seen) for treatment in treatments]
+    return {field: values.cpu() for part in found for field, values in part.items()}

@@ -1,0 +1,83 @@
+"""Decomposing an FFN as the attention is, to compare with pruning it (method.md, 8)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+
+from pydantic import AfterValidator, Field
+
+from lorap.core.budget import ffn_ranks
+from lorap.methods.low_rank import EIGENVECTORS, LowRank, inputs_of, set_low_rank
+from lorap.methods.part import Slot, Treatment, Want
+from lorap.methods.registry import registered
+from lorap.model.plan import FFN, LayerPlan, LayerShape
+from lorap.model.sizes import Sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lorap.methods.seen import Seen
+
+DEFAULT = "awsvd"  # where the attention has no factorisation
+
+
+def _low_rank(name: str) -> str:
+    known = [other for other, part in registered("attention").items() if issubclass(part, LowRank)]
+    if name not in known:
+        raise ValueError(f"expected a factorisation of {', '.join(known)}")
+    return name
+
+
+class Decompose(Treatment):
+    """gate, up and down by low rank: by the attention's factorisation, or the one named."""
+
+    slot: ClassVar[Slot] = "ffn"
+    name: Literal["decompose"] = "decompose"
+    factorisation: Annotated[
+        Annotated[str, AfterValidator(_low_rank)] | None,
+        Field(description="of a decomposed FFN (default: the attention's)"),
+    ] = None
+
+    def beside(self, attention: Treatment) -> Treatment:
+        """With the attention's factorisation where none is named."""
+        own = attention.name if isinstance(attention, LowRank) else DEFAULT
+        return self.model_copy(update={"factorisation": self.factorisation or own})
+
+    def modules(self) -> tuple[str, ...]:
+        """Also those of the factorisation."""
+        return (*super().modules(), *self._factorisation.modules())
+
+    @property
+    def _factorisation(self) -> LowRank:
+        return cast("LowRank", registered("attention")[self.factorisation or DEFAULT].model_construct())
+
+    def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
+        """The same fraction of each of the three weights."""
+        ranks = ffn_ranks({name: shape.sizes[name] for name in FFN}, sparsity)
+        return replace(plan, ranks=plan.ranks | ranks)
+
+    def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
+        """The statistic of the inputs of what is factorised."""
+        return inputs_of(FFN, self._factorisation.statistic, plan)
+
+    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
+        """Factorises what the plan gives a rank."""
+        for name in FFN:
+            set_low_rank(layer, name, plan.ranks[name], self.metric(name, seen))
+        return {}
+
+    def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
+        """That of the factorisation."""
+        return self._factorisation.metric(projection, seen)
+
+    def statistics(self, sizes: Sizes) -> int:
+        """Second moments of the two inputs, if the metric is full."""
+        return 36 * sizes.channels**2 if self._factorisation.statistic == "moment" else 0
+
+    def workspace(self, sizes: Sizes) -> int:
+        """An FFN weight in float32 and float64, and its Gram matrix, eigenvectors and their workspace."""
+        return 28 * sizes.hidden * sizes.channels + 32 * sizes.hidden**2
+
+    def arithmetic(self, sizes: Sizes) -> int:
+        """The eigenvectors of three Gram matrices."""
+        return len(FFN) * EIGENVECTORS * sizes.hidden**3

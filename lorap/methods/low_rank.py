@@ -1,0 +1,99 @@
+"""Low rank: projections of the attention become thin factors; the metric makes the difference (method.md, 4)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from lorap.core.budget import attention_ranks
+from lorap.methods.part import Slot, Treatment, Want
+from lorap.model.plan import ATTENTION, INPUT_OF, READERS, LayerPlan, LayerShape
+from lorap.model.sizes import Sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lorap.core.statistics import Moments
+    from lorap.methods.seen import Seen
+
+EIGENVECTORS = 25  # operations, times the cube of the width
+
+
+class LowRank(Treatment):
+    """The attention by low rank: v and o get ``allocation`` parameters for each of q and k."""
+
+    slot: ClassVar[Slot] = "attention"
+    statistic: ClassVar[Literal["squares", "moment"] | None]  # that the metric is made of
+    allocation: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="parameters of v, o for each of q, k")
+    ] = 3
+
+    @staticmethod
+    def metric_of(moments: "Moments | None") -> "Tensor | None":
+        """The metric from the statistic of a projection's input: None, (in,) or (in, in); see ``core.factorise``."""
+        raise NotImplementedError
+
+    def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
+        """Ranks by the rule of the paper."""
+        ranks = attention_ranks({name: shape.sizes[name] for name in ATTENTION}, sparsity, self.allocation)
+        return replace(plan, ranks=plan.ranks | ranks)
+
+    def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
+        """The statistic of the inputs of what is factorised."""
+        return inputs_of(ATTENTION, self.statistic, plan)
+
+    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
+        """Factorises what the plan gives a rank."""
+        for name in ATTENTION:
+            set_low_rank(layer, name, plan.ranks[name], self.metric(name, seen))
+        return {}
+
+    def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
+        """That of the factorisation."""
+        key = INPUT_OF[projection]
+        measured = self.statistic is not None and (key, "compressed", "nothing") in seen.moments
+        return self.metric_of(seen.of(key)) if measured else None
+
+    def statistics(self, sizes: Sizes) -> int:
+        """Second moments of the two inputs, if the metric is full."""
+        return 36 * sizes.hidden**2 if self.statistic == "moment" else 0
+
+    def workspace(self, sizes: Sizes) -> int:
+        """A weight in float32 and float64, its Gram matrix, and the eigenvectors."""
+        return 60 * sizes.hidden**2
+
+    def arithmetic(self, sizes: Sizes) -> int:
+        """The eigenvectors of four Gram matrices."""
+        return len(ATTENTION) * EIGENVECTORS * sizes.hidden**3
+
+
+def inputs_of(
+    names: Sequence[str], statistic: Literal["squares", "moment"] | None, plan: LayerPlan | None
+) -> Sequence[Want]:
+    """A statistic of every input that one of these projections reads; with a plan, of those with a rank."""
+    if statistic is None:
+        return ()
+    read = {name for name in names if plan is None or plan.ranks[name] is not None}
+    return [Want(key, statistic) for key, readers in READERS.items() if read & set(readers)]
+
+
+def set_low_rank(layer: "nn.Module", name: str, rank: int | None, metric: "Tensor | None") -> None:
+    """Replaces a dense projection by its best factors in its own dtype, the bias taken over; rank None leaves it.
+
+    Args:
+        layer: The decoder layer.
+        name: Of the projection, (out, in).
+        rank: Width of the factors.
+        metric: None, (in,) or (in, in), see ``core.factorise``.
+    """
+    from lorap.core.factorise import factorise
+    from lorap.model.family import linear
+    from lorap.model.stream import set_factors
+
+    if rank is None:
+        return
+    dense = linear(layer, name)
+    left, right = factorise(dense.weight, rank, metric)
+    dtype = dense.weight.dtype
+    set_factors(layer, name, left.to(dtype), right.to(dtype), dense.bias)

@@ -1,0 +1,135 @@
+"""What the parts of a method have in common: treatments of the two sub-layers, repairs, shares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from lorap.model.plan import LayerPlan, LayerShape
+from lorap.model.sizes import Sizes
+from lorap.strict import Strict
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lorap.core.statistics import Kind
+    from lorap.methods.seen import Seen
+
+Slot = Literal["attention", "ffn", "repair", "share"]
+Stream = Literal["compressed", "dense"]
+Behind = Literal["nothing", "attention", "layer"]
+
+
+@dataclass(frozen=True)
+class Want:
+    """A statistic of one of the inputs of a layer's projections (``model.plan.READERS``).
+
+    Attributes:
+        input: Name of the input.
+        kind: ``squares``, ``mean``, or ``moment``, the whole second moment with the mean.
+        stream: The activations as the compressed layers before this one left them, or those of the dense model.
+        behind: How much of the layer itself is compressed when they pass: nothing, its attention, or all of it.
+    """
+
+    input: str
+    kind: "Kind"
+    stream: Stream = "compressed"
+    behind: Behind = "nothing"
+
+
+class Part(Strict):
+    """One part of a method. Its fields are its settings in params.yaml and on the command line; ``name`` is its own."""
+
+    slot: ClassVar[Slot]
+    name: str
+
+    def modules(self) -> tuple[str, ...]:
+        """The modules whose code this part runs: an edit there makes what it made out of date."""
+        return (type(self).__module__,)
+
+
+class Worker(Part):
+    """A part that changes layers: a treatment, or a repair."""
+
+    def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
+        """The statistics that the work needs; without a plan, those that the scores need."""
+        return ()
+
+    def statistics(self, sizes: Sizes) -> int:
+        """Bytes of the statistics of a layer, where they are more than a vector an input."""
+        return 0
+
+    def workspace(self, sizes: Sizes) -> int:
+        """Bytes that the work on a layer takes at its peak, beside the layer and its statistics."""
+        return 0
+
+    def arithmetic(self, sizes: Sizes) -> int:
+        """Floating-point operations of the work on a layer, roughly."""
+        return 0
+
+
+class Treatment(Worker):
+    """What happens to a sub-layer: it measures, scores its units, and changes a layer once its plan is known."""
+
+    gradients: ClassVar[int] = 0  # windows whose loss the scores want the gradients of
+
+    def beside(self, attention: "Treatment") -> "Treatment":
+        """The treatment as it is beside that of the attention; an FFN's may depend on it."""
+        return self
+
+    def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
+        """A plan in which this sub-layer has lost the fraction ``sparsity`` of its weights."""
+        raise NotImplementedError
+
+    def scores(self, layer: "nn.Module", seen: "Seen") -> Mapping[str, "Tensor"]:
+        """The importance of every unit of a dense layer, by the field of a plan that counts these units."""
+        return {}
+
+    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
+        """Changes a layer in place to what the plan says.
+
+        Returns:
+            Where units were removed, the indices of those kept, by the field of the plan that counts them.
+        """
+        raise NotImplementedError
+
+    def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
+        """The metric of the norm in which this treatment keeps a weight's error small (``core.factorise``)."""
+        return None
+
+
+class Repair(Worker):
+    """What follows both sub-layers: it makes up for part of what they lost."""
+
+    slot: ClassVar[Slot] = "repair"
+
+    def planned(self, plan: LayerPlan, shape: LayerShape) -> LayerPlan:
+        """The plan with what the repair adds, such as biases."""
+        return plan
+
+    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
+        """Repairs a compressed layer in place."""
+        raise NotImplementedError
+
+
+class Share(Part):
+    """How the budget is spread over the layers: from the configuration alone, or after a survey of the dense model."""
+
+    slot: ClassVar[Slot] = "share"
+    surveys: ClassVar[bool] = False
+
+    def allot(
+        self,
+        treatments: Sequence[Treatment],
+        shapes: Sequence[LayerShape],
+        sparsity: float,
+        scores: Sequence[Mapping[str, "Tensor"]],
+    ) -> list[LayerPlan]:
+        """A plan for every layer.
+
+        Args:
+            treatments: Of the attention and of the FFN.
+            shapes: The layers as they are.
+            sparsity: The fraction of the weights of each treated sub-layer that is to go, over all layers.
+            scores: Of every layer's units, by the field of a plan that counts them; empty without a survey.
+        """
+        raise NotImplementedError
