@@ -73,6 +73,8 @@ def _result(
     if isinstance(spec, SpectraSpec):
         windows = read_calibration(files["calibration"], find_tokenizer(model))
         return measure_spectra(model, windows, device, spec.batch, quiet)
+    if isinstance(spec, ZeroshotSpec):
+        import lm_eval  # noqa: F401  (before a model is loaded, which may take minutes)
     loaded = load_tuned(model, adapter, DTYPES.get(spec.dtype), device)
     if isinstance(spec, CostSpec):
         return measure_cost(spec.cost, loaded)

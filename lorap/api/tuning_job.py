@@ -20,6 +20,8 @@ def tune_model(spec: TuneSpec, model: Path, data: Path | None, out: Path, device
     Raises:
         LorapError: The device is a single one of several; model, data or settings cannot be used.
     """
+    import datasets  # noqa: F401  (where it is missing, nothing must have been made yet)
+
     from lorap.tuning.train import data_origin, train
 
     data = None if spec.source else data

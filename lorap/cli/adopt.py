@@ -26,6 +26,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Takes over what is right, and leaves what is stale to the workflow."""
+    import snakemake  # noqa: F401  (a process of its own runs it, whose traceback would say that it is missing)
+
     require_workflow()
     if arguments.params:
         raise LorapError(f"--params {arguments.params}: the workflow reads ./params.yaml alone, so must 'lorap adopt'")

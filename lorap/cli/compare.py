@@ -4,15 +4,16 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorap.cli import options
 from lorap.cli.grids import grids_of
 from lorap.cli.output import print_json
 from lorap.errors import LorapError
 from lorap.settings.config import load_params
-from lorap.workflow.comparison import Comparison, compare
-from lorap.workflow.snapshot import read_folder, read_revision
+
+if TYPE_CHECKING:
+    from lorap.workflow.comparison import Comparison
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -45,13 +46,16 @@ def run(arguments: Namespace) -> None:
         raise LorapError("\n".join(faults))
 
 
-def _compare_grid(arguments: Namespace, grid: str) -> Comparison:
+def _compare_grid(arguments: Namespace, grid: str) -> "Comparison":
+    from lorap.workflow.comparison import compare
+    from lorap.workflow.snapshot import read_folder, read_revision
+
     reference = Path(arguments.reference)
     was = read_folder(reference, grid) if reference.is_dir() else read_revision(arguments.reference, grid)
     return compare(was, read_folder(arguments.results, grid), arguments.tolerance)
 
 
-def _print(grid: str, comparison: Comparison, arguments: Namespace) -> None:
+def _print(grid: str, comparison: "Comparison", arguments: Namespace) -> None:
     for difference in comparison.differences:
         print(f"{grid}: {difference}")
     if comparison.beyond and comparison.made_otherwise:
@@ -59,7 +63,7 @@ def _print(grid: str, comparison: Comparison, arguments: Namespace) -> None:
     print(f"{grid}: {comparison.summary(arguments.tolerance, arguments.reference)}")
 
 
-def _as_json(comparison: Comparison, arguments: Namespace) -> dict[str, Any]:
+def _as_json(comparison: "Comparison", arguments: Namespace) -> dict[str, Any]:
     differences = [asdict(difference) for difference in comparison.differences]
     for difference in differences:  # JSON has no infinity
         if difference["relative"] is not None and not isfinite(difference["relative"]):

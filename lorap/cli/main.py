@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from lorap import __version__
 from lorap.cli.commands import add_commands
+from lorap.cli.extras import missing_extra
 from lorap.errors import LorapError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -46,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return fail(f"{out}: {error.strerror}; {MAKE_ROOM}")
         if error.errno in UNWRITABLE:
             return fail(f"{error.filename or out}: {error.strerror}; choose another --out")
+        raise
+    except ModuleNotFoundError as error:
+        if message := missing_extra(arguments.command, error):
+            return fail(message)
         raise
     except Exception as error:
         out = getattr(arguments, "out", None)

@@ -19,6 +19,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Writes the report and prints its main table."""
+    import tabulate  # noqa: F401  (pandas asks for it late, and in other words)
+
     from lorap.report.build import build_report
 
     spec = parse_spec(ReportSpec, arguments.spec) if arguments.spec else _report_spec(arguments)
