@@ -78,8 +78,15 @@ def test_a_calibration_a_measurement_and_a_manifest_of_lorap_say_how_they_were_m
 def test_what_is_nothing_or_damaged_is_an_error_of_one_line(work: Path, small: Path) -> None:
     assert refused("show", "missing").startswith("missing: nothing there")
     assert refused("show", "book.txt").startswith("book.txt: neither a model folder nor an adapter")
-    for damage, told in (("{}", "lorap.layers: expected"), ("[]", "expected a JSON object"), ("{", "not valid JSON")):
-        (small / "config.json").write_text(damage.replace("{}", '{"lorap": {"layers": 3}}'))
+    config = json.loads((small / "config.json").read_text())
+    damages: list[tuple[object, str]] = [
+        (config | {"lorap": {"layers": 3}}, "lorap.layers: expected"),
+        (config | {"lorap": {"layers": [{"channels": -1}]}}, "plan of a layer: "),
+        (config | {"hidden_size": "wide"}, "sizes of the original model are missing or damaged"),
+        ([], "expected a JSON object"),
+    ]
+    for damaged, told in damages:
+        (small / "config.json").write_text(json.dumps(damaged))
         assert told in refused("show", "small")
     (small / "config.json").unlink()
     (small / "model.safetensors").write_bytes(b"\x08" + bytes(7) + b"not JSON")

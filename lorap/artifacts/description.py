@@ -1,7 +1,6 @@
 """What a folder or a file of lorap says of itself, read from configurations, metas and headers; no weights are read."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,11 @@ from lorap.artifacts.meta import meta_path
 from lorap.artifacts.names import ADAPTER_CONFIG
 from lorap.errors import LorapError
 from lorap.files import read_json
+from lorap.model.plan import LayerPlan, LayerShape
+from lorap.model.sizes import dense_shape
 
 CONFIG = "config.json"
+COMPRESSED = "compressed model"
 SECTION = "lorap"  # of a compressed model's config.json
 WEIGHTS = ".safetensors"
 MADE = {"spec", "inputs", "id"}  # of every meta
@@ -30,7 +32,8 @@ class Description:
         parameters: How many numbers the safetensors hold; None where there are none.
         bytes: Size of all files.
         details: What only this kind has: the shape of a calibration set and its corpus, the rank of an adapter.
-        layers: The plan of every layer of a compressed model.
+        shape: The sizes of the original's layers, of a compressed model alone.
+        layers: The plan of each of them.
         meta: What it is made from, with which versions, where and when; empty where lorap did not make it.
     """
 
@@ -41,12 +44,14 @@ class Description:
     parameters: int | None
     bytes: int
     details: dict[str, Any]
-    layers: list[dict[str, Any]]
+    shape: LayerShape | None
+    layers: list[LayerPlan]
     meta: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON of ``lorap show``."""
-        return asdict(self)
+        fields = {name: value for name, value in vars(self).items() if name != "shape"}
+        return fields | {"layers": [layer.as_dict() for layer in self.layers]}
 
 
 @dataclass(frozen=True)
@@ -69,15 +74,17 @@ def describe(path: Path) -> Description:
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     header = read_header([file for file in files if file.suffix == WEIGHTS])
     meta = _meta(path)
-    kind, model_type, details, layers = _content(path, header, meta)
+    kind, config, details = _content(path, header, meta)
+    shape, layers = _layers(path / CONFIG, config) if kind == COMPRESSED else (None, [])
     return Description(
         path=str(path),
         kind=kind,
-        model_type=model_type,
+        model_type=config.get("base_model_type" if kind == COMPRESSED else "model_type"),
         dtype=", ".join(header.dtypes) or None,
         parameters=sum(map(prod, header.shapes.values())) if header.shapes else None,
         bytes=sum(file.stat().st_size for file in files),
         details=details,
+        shape=shape,
         layers=layers,
         meta=meta,
     )
@@ -107,32 +114,37 @@ def read_header(files: list[Path]) -> Header:
     return Header(shapes, tuple(sorted(dtypes)), dict(sorted(metadata.items())))
 
 
-def _content(
-    path: Path, header: Header, meta: dict[str, Any]
-) -> tuple[str, str | None, dict[str, Any], list[dict[str, Any]]]:
-    """Kind, architecture, details and layers of what is at a path."""
+def _content(path: Path, header: Header, meta: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Kind, configuration and details of what is at a path."""
     if (path / ADAPTER_CONFIG).is_file():
-        config = _object(path / ADAPTER_CONFIG)
-        return "adapter", None, {key: config[key] for key in ADAPTER_KEYS if key in config}, []
+        adapter = _object(path / ADAPTER_CONFIG)
+        return "adapter", {}, {key: adapter[key] for key in ADAPTER_KEYS if key in adapter}
     if (path / CONFIG).is_file():
         config = _object(path / CONFIG)
         if SECTION not in config:
-            return "dense model", config.get("model_type"), {}, []
-        section = config[SECTION]
-        details = {key: value for key, value in section.items() if key != "layers"} if isinstance(section, dict) else {}
-        return "compressed model", config.get("base_model_type"), details, list(_layers(path / CONFIG, section))
+            return "dense model", config, {}
+        section = config[SECTION] if isinstance(config[SECTION], dict) else {}
+        return COMPRESSED, config, {"format": section.get("version", 1)}
     if header.shapes.keys() == {"input_ids"}:
-        return "calibration", None, {"shape": header.shapes["input_ids"]} | header.metadata, []
+        return "calibration", {}, {"shape": header.shapes["input_ids"]} | header.metadata
     if meta:
-        return "artifact", None, {}, []
+        return "artifact", {}, {}
     raise LorapError(f"{path}: neither a model folder nor an adapter, a calibration file or another artifact of lorap")
 
 
-def _layers(file: Path, section: Any) -> Iterator[dict[str, Any]]:
+def _layers(file: Path, config: dict[str, Any]) -> tuple[LayerShape, list[LayerPlan]]:
+    """The shape of the layers before compression, and their plans."""
+    section = config[SECTION]
     layers = section.get("layers") if isinstance(section, dict) else None
-    if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
+    if not isinstance(layers, list):
         raise LorapError(f"{file}: {SECTION}.layers: expected the plan of every layer")
-    yield from layers
+    try:
+        shape = dense_shape(config)
+        return shape, [LayerPlan.from_dict(layer, shape) for layer in layers]
+    except (KeyError, TypeError, ArithmeticError) as error:
+        raise LorapError(f"{file}: sizes of the original model are missing or damaged ({error})") from error
+    except LorapError as error:
+        raise LorapError(f"{file}: {error}") from error
 
 
 def _meta(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from lorap.artifacts.description import Description, describe
 from lorap.cli import options
 from lorap.cli.output import print_json
+from lorap.model.plan import LayerPlan, LayerShape
 from lorap.settings.config import printable
 
 ID = 12  # digits of an id that a person is shown
@@ -42,18 +43,17 @@ def _lines(found: Description) -> Iterator[tuple[str, str]]:
         yield "tokens" if found.kind == "calibration" else "parameters", f"{found.parameters:,} in {found.dtype}"
     yield "size", f"{found.bytes / 1e6:,.1f} MB"
     yield from ((name.replace("_", " "), words(value)) for name, value in found.details.items())
-    yield from layer_lines(found.layers)
+    if found.shape:
+        yield from _layer_lines(found.layers, found.shape)
     yield from _provenance(found.meta)
 
 
-def layer_lines(layers: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def _layer_lines(layers: Sequence[LayerPlan], shape: LayerShape) -> Iterator[tuple[str, str]]:
     """A line for every run of layers with the same plan."""
     for plan, run in groupby(enumerate(layers), key=lambda numbered: numbered[1]):
         numbers = [number for number, _ in run]
         span = f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {numbers[0]}-{numbers[-1]}"
-        ranks = plan.get("ranks")
-        dense = {"ranks": {n: rank or "dense" for n, rank in ranks.items()}} if isinstance(ranks, dict) else {}
-        yield span, words(plan | dense)
+        yield span, plan.words(shape)
 
 
 def _provenance(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -60,17 +60,8 @@ def describe_plan(plan: Plan, tokens: int) -> str:
     pairs = list(zip(plan.layers, plan.shapes, strict=True))
     for index, (layer, shape) in enumerate(pairs):
         if not index or (layer, shape) != pairs[index - 1]:
-            lines.append(f"layer {index} on  {describe_layer(layer, shape)}")
+            lines.append(f"layer {index} on  {layer.words(shape)}")
     return "\n".join(lines)
-
-
-def describe_layer(layer: LayerPlan, shape: LayerShape) -> str:
-    """The plan of a layer on one line; what is as in the dense layer is left out, but for ranks and channels."""
-    parts = [*(f"{name} {rank or 'dense'}" for name, rank in layer.ranks.items()), f"channels {layer.channels}"]
-    dense = LayerPlan.dense(shape).as_dict()
-    others = {name: value for name, value in layer.as_dict().items() if value != dense[name]}
-    parts += [f"{name} {value}" for name, value in others.items() if name not in ("ranks", "channels")]
-    return "  ".join(parts)
 
 
 def plan_model(

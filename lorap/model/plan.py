@@ -100,6 +100,14 @@ class LayerPlan:
         width = {} if isinstance(self.value_dim, int) else {"value_dim": list(self.value_dim)}
         return fields | lists | width
 
+    def words(self, shape: LayerShape) -> str:
+        """The plan on one line; what is as in the dense layer is left out, but for ranks and channels."""
+        parts = [*(f"{name} {rank or 'dense'}" for name, rank in self.ranks.items()), f"channels {self.channels}"]
+        dense = LayerPlan.dense(shape).as_dict()
+        others = {name: value for name, value in self.as_dict().items() if value != dense[name]}
+        parts += [f"{name} {value}" for name, value in others.items() if name not in ("ranks", "channels")]
+        return "  ".join(parts)
+
     def sizes(self, shape: LayerShape) -> dict[str, Shape]:
         """(out, in) of every projection."""
         hidden = shape.sizes["gate_proj"][1]

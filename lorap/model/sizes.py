@@ -1,10 +1,13 @@
 """The sizes of a model, from its config.json alone; no torch here."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lorap.errors import LorapError
+from lorap.model.plan import ATTENTION, LayerShape
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -58,17 +61,29 @@ def read_sizes(file: Path) -> Sizes:
     if dtype not in BYTES:
         raise LorapError(f"{file}: dtype is {dtype!r}, expected one of {', '.join(BYTES)}")
     try:
-        hidden, heads = raw["hidden_size"], raw["num_attention_heads"]
-        head = raw.get("head_dim") or hidden // heads
-        pairs = heads + (raw.get("num_key_value_heads") or heads)  # q with o, and k with v, are as large
+        shape = dense_shape(raw)
         return Sizes(
-            hidden,
-            raw["intermediate_size"],
+            raw["hidden_size"],
+            shape.channels,
             raw["num_hidden_layers"],
             raw["vocab_size"],
-            2 * hidden * head * pairs,
+            sum(out * inp for out, inp in (shape.sizes[name] for name in ATTENTION)),
             bool(raw.get("tie_word_embeddings")),
             dtype,
         )
     except KeyError as error:
         raise LorapError(f"{file}: {error.args[0]}: missing, so the memory of a job is unknown") from error
+
+
+def dense_shape(raw: Mapping[str, Any]) -> LayerShape:
+    """The sizes of a dense decoder layer as a configuration has them, which does not say where biases are.
+
+    Raises:
+        KeyError: It lacks one.
+    """
+    hidden, heads, channels = raw["hidden_size"], raw["num_attention_heads"], raw["intermediate_size"]
+    kv_heads, head_dim = raw.get("num_key_value_heads") or heads, raw.get("head_dim") or hidden // heads
+    queries, values = (heads * head_dim, hidden), (kv_heads * head_dim, hidden)
+    sizes = {"q_proj": queries, "k_proj": values, "v_proj": values, "o_proj": queries[::-1]}
+    sizes |= {"gate_proj": (channels, hidden), "up_proj": (channels, hidden), "down_proj": (hidden, channels)}
+    return LayerShape(sizes, heads, kv_heads, head_dim)
