@@ -5,12 +5,11 @@ min_version("9.27")
 
 
 include: "rules/common.smk"
-include: "rules/resources.smk"
 
 
 rule all:
     input:
-        [stage(grid) for stage in STAGES.values() for grid in ACTIVE],
+        [STEPS.stage(stage, grid) for stage in STAGES for grid in ACTIVE],
 
 
 include: "rules/models.smk"
@@ -24,8 +23,4 @@ include: "rules/stages.smk"
 
 
 onstart:
-    take_turn()
-
-
-onerror:
-    tell_failures(log)
+    snakemake_inside.take_turn(workflow)

@@ -20,11 +20,11 @@ from typing import Any
 
 import yaml
 
+from lorap.artifacts import catalogue
 from lorap.artifacts.grid import all_cells
 from lorap.artifacts.meta import make_meta
 from lorap.artifacts.names import ADAPTER_FILES, META, MODEL_FILES
 from lorap.files import sha256_file, sha256_text, write_json
-from lorap.report import catalogue
 from lorap.settings.config import load_params
 from lorap.workflow.expected import Artifact, artifacts
 

@@ -1,16 +1,16 @@
 rule calibrate:
     input:
-        manifest="results/{grid}/models/{model}.json",
+        **STEPS.inputs("calibrate"),
     output:
-        **calibration_of("{grid}", "{model}", "{calibration}"),
-    params:
-        spec=lambda w: calibrate_spec(PARAMS, w.calibration).canonical(),
-    resources:
-        **asked(calibrating),
+        STEPS.outputs("calibrate"),
     log:
-        "logs/{grid}/calibrate/{model}/{calibration}.log",
+        STEPS.log("calibrate"),
     benchmark:
-        "logs/{grid}/calibrate/{model}/{calibration}.tsv"
+        STEPS.log("calibrate", "tsv")
+    resources:
+        **STEPS.resources("calibrate"),
+    params:
+        **STEPS.settings("calibrate"),
     shell:
-        "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2>&1;"
-        " lorap calibrate --spec {params.spec:q} --model models/{wildcards.model} --out {output.calibration} >> {log} 2>&1"
+        FETCH_WEIGHTS
+        + " lorap calibrate --spec {params.spec:q} --model {params.model} --out {params.out} >> {log} 2>&1"

@@ -1,95 +1,92 @@
-TIMED = ALL  # measurements of time run alone on the machine
+# Measurements of time run alone on the machine, so they take all cores.
 
 
 rule evaluate_dense:
     input:
-        manifest="results/{grid}/models/{model}.json",
+        **STEPS.inputs("evaluate_dense"),
     output:
-        measured("{grid}/evaluate/{model}/dense"),
-    params:
-        spec=suite_of,
-        out="results/{grid}/evaluate/{model}/dense",
-    threads: TIMED
-    resources:
-        **asked(measuring, GPU),
+        STEPS.outputs("evaluate_dense"),
     log:
-        "logs/{grid}/evaluate/{model}/dense.log",
+        STEPS.log("evaluate_dense"),
     benchmark:
-        "logs/{grid}/evaluate/{model}/dense.tsv"
+        STEPS.log("evaluate_dense", "tsv")
+    threads: ALL
+    resources:
+        **STEPS.resources("evaluate_dense"),
+    params:
+        **STEPS.settings("evaluate_dense"),
     shell:
-        "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2>&1;"
-        " lorap evaluate suite --spec {params.spec:q} --model models/{wildcards.model}"
-        " --out {params.out} >> {log} 2>&1"
+        FETCH_WEIGHTS
+        + " lorap evaluate suite --spec {params.spec:q} --model {params.model} --out {params.out} >> {log} 2>&1"
 
 
 rule evaluate_compressed:
     input:
-        [f"results/{CELL}/{file}" for file in MODEL_FILES],
+        **STEPS.inputs("evaluate_compressed"),
     output:
-        measured(MEASURED),
-    params:
-        spec=suite_of,
-        of=f"--model results/{CELL}",
-        out=f"results/{MEASURED}",
-    threads: TIMED
-    resources:
-        **asked(measuring, GPU),
+        STEPS.outputs("evaluate_compressed"),
     log:
-        f"logs/{MEASURED}.log",
+        STEPS.log("evaluate_compressed"),
     benchmark:
-        f"logs/{MEASURED}.tsv"
+        STEPS.log("evaluate_compressed", "tsv")
+    threads: ALL
+    resources:
+        **STEPS.resources("evaluate_compressed"),
+    params:
+        **STEPS.settings("evaluate_compressed"),
     shell:
-        "lorap evaluate suite --spec {params.spec:q} {params.of} --out {params.out} > {log} 2>&1"
+        "lorap evaluate suite --spec {params.spec:q} --model {params.model} --out {params.out} > {log} 2>&1"
 
 
 # The compressed model with the adapter beside it, as the paper evaluates it.
-use rule evaluate_compressed as evaluate_adapter with:
+rule evaluate_adapter:
     input:
-        [f"results/{CELL}/{file}" for file in MODEL_FILES],
-        [f"results/{TUNED}/{file}" for file in ADAPTER_FILES],
+        **STEPS.inputs("evaluate_adapter"),
     output:
-        measured(f"{MEASURED}/{{tuning}}/adapter"),
-    params:
-        spec=suite_of,
-        of=f"--model results/{CELL} --adapter results/{TUNED}",
-        out=f"results/{MEASURED}/{{tuning}}/adapter",
+        STEPS.outputs("evaluate_adapter"),
     log:
-        f"logs/{MEASURED}/{{tuning}}/adapter.log",
+        STEPS.log("evaluate_adapter"),
     benchmark:
-        f"logs/{MEASURED}/{{tuning}}/adapter.tsv"
+        STEPS.log("evaluate_adapter", "tsv")
+    threads: ALL
+    resources:
+        **STEPS.resources("evaluate_adapter"),
+    params:
+        **STEPS.settings("evaluate_adapter"),
+    shell:
+        "lorap evaluate suite --spec {params.spec:q} --model {params.model} --adapter {params.adapter} --out {params.out}"
+        " > {log} 2>&1"
 
 
 use rule evaluate_compressed as evaluate_redecomposed with:
     input:
-        [f"results/{REDECOMPOSED}/{file}" for file in MODEL_FILES],
+        **STEPS.inputs("evaluate_redecomposed"),
     output:
-        measured(f"{MEASURED}/{{tuning}}/{{kept_as}}"),
-    params:
-        spec=suite_of,
-        of=f"--model results/{REDECOMPOSED}",
-        out=f"results/{MEASURED}/{{tuning}}/{{kept_as}}",
+        STEPS.outputs("evaluate_redecomposed"),
     log:
-        f"logs/{MEASURED}/{{tuning}}/{{kept_as}}.log",
+        STEPS.log("evaluate_redecomposed"),
     benchmark:
-        f"logs/{MEASURED}/{{tuning}}/{{kept_as}}.tsv"
+        STEPS.log("evaluate_redecomposed", "tsv")
+    resources:
+        **STEPS.resources("evaluate_redecomposed"),
+    params:
+        **STEPS.settings("evaluate_redecomposed"),
 
 
 rule spectra:
     input:
-        unpack(lambda w: calibration_of(w.grid, w.model, GRIDS[w.grid].calibration)),
-        manifest="results/{grid}/models/{model}.json",
+        **STEPS.inputs("spectra"),
     output:
-        **with_meta("results/{grid}/evaluate/{model}/spectra.json"),
-    params:
-        spec=spectra_spec(PARAMS).canonical(),
+        STEPS.outputs("spectra"),
+    log:
+        STEPS.log("spectra"),
+    benchmark:
+        STEPS.log("spectra", "tsv")
     threads: HALF
     resources:
-        **asked(finding_spectra, GPU),
-    log:
-        "logs/{grid}/evaluate/{model}/spectra.log",
-    benchmark:
-        "logs/{grid}/evaluate/{model}/spectra.tsv"
+        **STEPS.resources("spectra"),
+    params:
+        **STEPS.settings("spectra"),
     shell:
-        "lorap fetch {input.manifest} --out models/{wildcards.model} > {log} 2>&1;"
-        " lorap evaluate spectra --spec {params.spec:q} --model models/{wildcards.model}"
-        " --calibration {input.calibration} --out {output.file} >> {log} 2>&1"
+        FETCH_WEIGHTS + " lorap evaluate spectra --spec {params.spec:q} --model {params.model}"
+        " --calibration {params.calibration} --out {params.out} >> {log} 2>&1"

@@ -1,18 +1,24 @@
-# Base models are shared by the grids and stay out of DVC. What a grid's artifacts depend on is the manifest, with
-# repository, revision and hashes; a job that reads the weights gets them by it, since a pulled checkout lacks them.
+# What a grid's results depend on is the manifest of a base model, with repository, revision and hashes of its files, and
+# its configuration, which says what a job needs.
 rule fetch:
     output:
-        manifest="results/{grid}/models/{model}.json",
-        config="results/{grid}/models/{model}/config.json",  # says what a job needs where the weights are not
-    params:
-        spec=lambda w: fetch_spec(PARAMS, w.model).canonical(),
-    resources:
-        **asked(fetching),
+        STEPS.outputs("fetch"),
     log:
-        "logs/{grid}/models/{model}.log",
+        STEPS.log("fetch"),
     benchmark:
-        "logs/{grid}/models/{model}.tsv"
+        STEPS.log("fetch", "tsv")
+    resources:
+        **STEPS.resources("fetch"),
+    params:
+        **STEPS.settings("fetch"),
     shell:
         "lorap fetch {wildcards.model} --spec {params.spec:q} --out models/{wildcards.model} > {log} 2>&1;"
-        " cp models/{wildcards.model}/config.json {output.config};"
-        " cp models/{wildcards.model}/meta.json {output.manifest}"
+        " cp models/{wildcards.model}/config.json {output[0]};"
+        " cp models/{wildcards.model}/meta.json {output[1]}"
+
+
+# The weights are no inputs of the jobs that read them: they lie in models/, which all grids share, which stays out of
+# DVC, and which a pulled checkout lacks. As inputs, `ancient` or not, they would be made for the first job that reads
+# them, and then Snakemake would run every other job again that names them: a new cell would rerun its whole grid. So
+# a job first has the weights of its manifest be fetched, unless they are there.
+FETCH_WEIGHTS = "lorap fetch {input.model_meta} --out {params.model} > {log} 2>&1;"

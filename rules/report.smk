@@ -1,19 +1,22 @@
+def shown(path):
+    """Marks what `snakemake --report` puts into its page: tables as CSV, figures as PNG."""
+    kind = {".csv": "Tables", ".png": "Figures"}.get(Path(path).suffix)
+    return report(path, category=kind, subcategory="{grid}") if kind else path
+
+
 rule report:
     input:
-        compressed=lambda w: compressed_files(w.grid),
-        adapters=lambda w: adapter_files(w.grid),
-        redecomposed=lambda w: redecomposed_files(w.grid),
-        evaluations=lambda w: evaluation_files(w.grid),
+        **STEPS.inputs("report"),
     output:
-        [shown(f"results/{{grid}}/{file}") for file in REPORT_FILES],
-    params:
-        spec=lambda w: report_spec(PARAMS, w.grid).canonical(),
-    resources:
-        **asked(reporting),
+        [shown(file) for file in STEPS.outputs("report")],
     log:
-        "logs/{grid}/report.log",
+        STEPS.log("report"),
     benchmark:
-        "logs/{grid}/report.tsv"
+        STEPS.log("report", "tsv")
+    resources:
+        **STEPS.resources("report"),
+    params:
+        **STEPS.settings("report"),
     shell:
         "lorap verify --grid {wildcards.grid} --until evaluate > {log} 2>&1;"
         " lorap report --spec {params.spec:q} --results results >> {log} 2>&1"

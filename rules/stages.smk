@@ -1,9 +1,9 @@
 # One target for each stage of dvc.yaml: `snakemake stage_compress` makes all compressed models of the active grids.
-for STAGE, FILES in STAGES.items():
+for STAGE in STAGES:
 
     rule:
         name:
             f"stage_{STAGE}"
-        localrule: True
         input:
-            [FILES(grid) for grid in ACTIVE],
+            [STEPS.stage(STAGE, grid) for grid in ACTIVE],
+        localrule: True

@@ -1,18 +1,16 @@
 rule tune:
     input:
-        [f"results/{CELL}/{file}" for file in MODEL_FILES],
+        **STEPS.inputs("tune"),
     output:
-        [f"results/{TUNED}/{file}" for file in ADAPTER_FILES],
-    params:
-        spec=lambda w: tune_spec(PARAMS, w.tuning).canonical(),
-        of=f"--model results/{CELL}",
-        out=f"results/{TUNED}",
+        STEPS.outputs("tune"),
+    log:
+        STEPS.log("tune"),
+    benchmark:
+        STEPS.log("tune", "tsv")
     threads: HALF
     resources:
-        **asked(tuning, GPU),
-    log:
-        f"logs/{TUNED}.log",
-    benchmark:
-        f"logs/{TUNED}.tsv"
+        **STEPS.resources("tune"),
+    params:
+        **STEPS.settings("tune"),
     shell:
-        "lorap tune --spec {params.spec:q} {params.of} --out {params.out} > {log} 2>&1"
+        "lorap tune --spec {params.spec:q} --model {params.model} --out {params.out} > {log} 2>&1"

@@ -11,9 +11,9 @@ from lorap.artifacts.grid import (
     calibrations,
     compressed_cells,
     recovered_cells,
-    report_spec,
     tuned_cells,
 )
+from lorap.artifacts.grid_specs import report_spec
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.read.scores import SEVEN
 from lorap.settings.config import load_params, parse_params
@@ -80,9 +80,8 @@ def fill(spec: ReportSpec, folder: Path) -> Path:
     for model in spec.grid.models:
         _artifact(folder / "models" / model, META | {"origin": {"repo": "huggyllama/llama-7b", "revision": "4782ad2"}})
         spectrum = {name: [0.0, 0.5, 0.95, 1.0] for name in ("q_proj", "v_proj", "up_proj")}
-        _write(
-            folder / f"evaluate/{model}/spectra.json", {"rank_fractions": [0, 0.3, 0.6, 1], "layers": [spectrum] * 3}
-        )
+        spectra = {"rank_fractions": [0, 0.3, 0.6, 1], "layers": [spectrum] * 3}
+        _artifact(folder / f"evaluate/{model}/spectra.json", META, spectra)
     for model, name in calibrations(spec.grid):
         _artifact(folder / f"calibrate/{model}/{name}.safetensors", META | {"spec": {"seed": 7}})
     for cell in compressed_cells(spec.grid):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lorap.artifacts import catalogue
 from lorap.files import write_json
-from lorap.report import catalogue
 from lorap.report.read.results import read_results
 from lorap.report.tables.all_tables import make_tables
 from lorap.report.tables.formats import write_table

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from lorap.artifacts import catalogue
 from lorap.artifacts.grid import all_cells
 from lorap.artifacts.specs import ReportSpec
-from lorap.report import catalogue
 from lorap.report.build import build_report
 from lorap.report.figures.all_figures import FIGURES
 from lorap.report.figures.style import WIDTH, looks, panels, perplexity_axis

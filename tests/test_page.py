@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from lorap.artifacts import catalogue
 from lorap.artifacts.grid import Cell, all_cells
 from lorap.artifacts.specs import ReportSpec
-from lorap.report import catalogue
 from lorap.report.build import build_report
 from tests.results_folder import CALIBRATION, COMMIT, MODEL, fill, perplexity, small_spec
 

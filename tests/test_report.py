@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lorap.artifacts import catalogue
 from lorap.artifacts.grid import Cell, all_cells, compressed_cells, recovered_cells
 from lorap.artifacts.specs import ReportSpec
 from lorap.errors import LorapError
-from lorap.report import catalogue
 from lorap.report.build import build_report
 from lorap.report.read.results import read_results
 from lorap.report.read.scores import AVERAGE, SEVEN

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lorap.report import catalogue
+from lorap.artifacts import catalogue
 from lorap.report.build import build_report
 from lorap.report.tables.formats import write_table
 from lorap.report.tables.latex import escaped

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from lorap.artifacts import catalogue
 from lorap.artifacts.names import META, TIMING
-from lorap.report import catalogue
 from lorap.report.build import build_report
 from tests.results_folder import MODEL, fill, small_spec
 from tests.workflow import Checkout, make_checkout

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lorap.report import catalogue
+from lorap.artifacts import catalogue
 from tests.workflow import NOTHING, Checkout, make_checkout
 
 pytestmark = pytest.mark.system

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lorap.artifacts.grid import compress_spec
+from lorap.artifacts import catalogue
+from lorap.artifacts.grid_specs import compress_spec
 from lorap.machine import needs
 from lorap.model.sizes import read_sizes
-from lorap.report import catalogue
 from lorap.settings.config import load_params
 from tests.workflow import ROOT, Checkout, make_checkout
 

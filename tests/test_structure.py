@@ -27,7 +27,7 @@ LAYERS: dict[str, set[str]] = {
     "tuning": {"bare", "core", "settings", "artifacts", "model", "methods", "data", "compression", "machine"},
     "evaluation": {"bare", "core", "settings", "artifacts", "model", "data", "compression", "machine", "tuning"},
     "report": {"bare", "methods", "settings", "artifacts"},
-    "workflow": {"bare", "methods", "settings", "artifacts", "report"},
+    "workflow": {"bare", "methods", "settings", "artifacts", "model", "machine", "report"},
 }
 LAYERS["api"] = set(LAYERS)
 LAYERS["cli"] = set(LAYERS)

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from lorap.artifacts import catalogue
 from lorap.artifacts.grid import all_cells, calibrations, compressed_cells, recovered_cells, tuned_cells
-from lorap.report import catalogue
 from lorap.settings.config import load_params
 from tests.workflow import ROOT, Checkout
 

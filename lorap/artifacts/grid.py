@@ -1,27 +1,16 @@
-"""A grid spelt out: its cells, and the spec of every step; no torch here."""
+"""A grid spelt out: its cells, and what they are called; no torch here."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lorap.artifacts.specs import (
-    CalibrateSpec,
-    CompressSpec,
-    FetchSpec,
-    PerplexitySpec,
-    RedecomposeSpec,
-    ReportSpec,
-    SpectraSpec,
-    SuiteSpec,
-    TuneSpec,
-    ZeroshotSpec,
-)
-from lorap.errors import LorapError
-from lorap.settings.config import lookup
-from lorap.settings.schema import DECIMALS, Block, Grid, KeptAs, Params
-from lorap.settings.sources import InstructionsCorpus
+from lorap.settings.schema import DECIMALS, Block, Grid, KeptAs
 
-DENSE = "dense"
+# The names of cells; they are part of every path below a grid's folder.
+DENSE = "{model}/dense"
+COMPRESSED = "{model}/{calibration}/{method}-{sparsity}"
+TUNED = f"{COMPRESSED}/{{tuning}}"
+KEPT = f"{TUNED}/{{kept_as}}"
 ADAPTER: KeptAs = "adapter"
 RANKS: dict[str, Literal["k+r", "k"]] = {"exact": "k+r", "truncated": "k"}  # of `lorap redecompose`
 
@@ -38,23 +27,27 @@ class Cell:
     kept_as: KeptAs | None = None
 
     @property
-    def path(self) -> str:
-        """Where the cell's artifacts are, below the folder of a step."""
-        if self.method is None:
-            return f"{self.model}/{DENSE}"
+    def wildcards(self) -> dict[str, str]:
+        """The texts that stand for the cell in paths, those that it has."""
         sparsity = f"{self.sparsity:.{DECIMALS}f}".rstrip("0").rstrip(".")  # never 1e-05, which would not be read back
-        parts = [self.model, self.calibration, f"{self.method}-{sparsity}", self.tuning, self.kept_as]
-        return "/".join(part for part in parts if part)
+        found = vars(self) | {"sparsity": sparsity}
+        return {name: text for name, text in found.items() if text is not None}
+
+    @property
+    def path(self) -> str:
+        """What the cell is called in tables, which is where its artifacts are below the folder of a step."""
+        if self.method is None:
+            name = DENSE
+        elif self.tuning is None:
+            name = COMPRESSED
+        else:
+            name = TUNED if self.kept_as is None else KEPT
+        return name.format_map(self.wildcards)
 
     @property
     def tuned(self) -> "Cell":
         """The cell whose adapter this one has."""
         return replace(self, kept_as=None)
-
-    @property
-    def compressed(self) -> "Cell":
-        """The cell that tuning starts from."""
-        return replace(self, tuning=None, kept_as=None)
 
 
 def compressed_cells(grid: Grid) -> list[Cell]:
@@ -115,88 +108,3 @@ def calibrations(grid: Grid) -> Iterator[tuple[str, str]]:
     """(model, calibration) of every calibration file that the grid needs."""
     used = {grid.calibration: None} | {cell.calibration: None for cell in compressed_cells(grid) if cell.calibration}
     return ((model, name) for model in grid.models for name in used)
-
-
-def fetch_spec(params: Params, model: str) -> FetchSpec:
-    """The spec of getting a model."""
-    return FetchSpec(name=model, model=lookup(params.models, model, "model")).sealed()
-
-
-def calibrate_spec(params: Params, name: str) -> CalibrateSpec:
-    """The spec of a calibration file."""
-    chosen = lookup(params.calibrate, name, "calibration")
-    source = params.corpora[chosen.corpus]
-    if isinstance(source, InstructionsCorpus):
-        raise LorapError(f"calibrate.{name}.corpus: {chosen.corpus} holds instructions, expected a corpus of text")
-    seed = params.seed if chosen.seed is None else chosen.seed
-    return CalibrateSpec(
-        corpus=chosen.corpus, source=source, nsamples=chosen.nsamples, seqlen=chosen.seqlen, seed=seed
-    ).sealed()
-
-
-def compress_spec(params: Params, method: str, sparsity: float) -> CompressSpec:
-    """The spec of compressing a model."""
-    chosen = lookup(params.methods, method, "method")
-    return CompressSpec(method=chosen, sparsity=sparsity, **params.compress.model_dump()).sealed()
-
-
-def tune_spec(params: Params, name: str) -> TuneSpec:
-    """The spec of tuning a compressed model."""
-    chosen = lookup(params.tune, name, "tuning")
-    return TuneSpec(tune=chosen, source=params.corpora[chosen.corpus], seed=params.seed).sealed()
-
-
-def redecompose_spec(params: Params, kept_as: str) -> RedecomposeSpec:
-    """The spec of factoring a tuned model again."""
-    return RedecomposeSpec(rank=RANKS[kept_as], batch=params.compress.batch).sealed()
-
-
-def suite_spec(params: Params, grid: Grid, cell: Cell) -> SuiteSpec:
-    """The spec of measuring a cell of a grid."""
-    protocols = {name: perplexity_spec(params, name) for name in grid.perplexity}
-    zeroshot = zeroshot_spec(params, grid.zeroshot) if grid.zeroshot and wants_zeroshot(grid, cell) else None
-    return SuiteSpec(perplexity=protocols, cost=params.evaluate.cost, zeroshot=zeroshot).sealed()
-
-
-def zeroshot_spec(params: Params, name: str) -> ZeroshotSpec:
-    """The spec of a zero-shot protocol."""
-    protocol = lookup(params.evaluate.zeroshot, name, "zero-shot protocol")
-    return ZeroshotSpec(zeroshot=protocol, seed=params.seed, dtype="auto")
-
-
-def perplexity_spec(params: Params, name: str) -> PerplexitySpec:
-    """The spec of a perplexity protocol."""
-    protocol = lookup(params.evaluate.perplexity, name, "perplexity protocol")
-    source = params.corpora[protocol.corpus]
-    if isinstance(source, InstructionsCorpus):
-        raise LorapError(f"evaluate.perplexity.{name}.corpus: {protocol.corpus} holds instructions, expected text")
-    return PerplexitySpec(
-        corpus=protocol.corpus,
-        source=source,
-        seqlen=protocol.seqlen,
-        windows=protocol.windows,
-        batch=params.evaluate.batch,
-        special_tokens=getattr(source, "special_tokens", "text"),
-        dtype="auto",
-    )
-
-
-def spectra_spec(params: Params) -> SpectraSpec:
-    """The spec of the spectra of a dense model."""
-    return SpectraSpec(batch=params.compress.batch).sealed()
-
-
-def report_spec(params: Params, name: str) -> ReportSpec:
-    """The spec of a grid's report: the grid and every definition that it uses."""
-    grid = lookup(params.grids, name, "grid")
-    cells = compressed_cells(grid)
-    return ReportSpec(
-        name=name,
-        grid=grid,
-        methods={cell.method: params.methods[cell.method] for cell in cells if cell.method},
-        calibrate={used: params.calibrate[used] for _, used in calibrations(grid)},
-        tune={cell.tuning: params.tune[cell.tuning] for cell in tuned_cells(grid) if cell.tuning},
-        perplexity={protocol: params.evaluate.perplexity[protocol] for protocol in grid.perplexity},
-        zeroshot=params.evaluate.zeroshot[grid.zeroshot] if grid.zeroshot else None,
-        report=params.report,
-    ).sealed()

@@ -1,43 +1,30 @@
-"""Where the artifacts of a grid are, below the grid's folder; no torch here."""
+"""Where the artifacts of a grid are, by the table of steps; no torch here."""
+
+from collections.abc import Iterator
 
 from lorap.artifacts.grid import Cell
+from lorap.artifacts.step import Output, Step
+from lorap.artifacts.steps import STAGES, STEPS, measured_by
+from lorap.settings.schema import Grid
 
 
-def base(model: str) -> str:
-    """The folder with the configuration of a base model, whose weights are shared by all grids and lie elsewhere."""
-    return f"models/{model}"
+def jobs(grid: Grid) -> Iterator[tuple[Step, Cell]]:
+    """Every step with every cell of a grid that it is run for, each after those whose artifacts it takes."""
+    return ((step, cell) for step in STEPS.values() for cell in step.cells(grid))
 
 
-def manifest(model: str) -> str:
-    """The meta of a base model."""
-    return f"{base(model)}.json"
-
-
-def calibration(model: str, name: str | None) -> str:
-    """A calibration file."""
-    return f"calibrate/{model}/{name}.safetensors"
-
-
-def compressed(cell: Cell) -> str:
-    """The folder of the compressed model that a cell is, or was tuned from."""
-    return f"compress/{cell.compressed.path}"
-
-
-def tuned(cell: Cell) -> str:
-    """The folder of the adapter that a cell has, or was factored from."""
-    return f"tune/{cell.tuned.path}"
-
-
-def redecomposed(cell: Cell) -> str:
-    """The folder of a tuned model that is factored again."""
-    return f"redecompose/{cell.path}"
+def output(step: str, cell: Cell) -> Output:
+    """What a step makes of a cell, where that is one artifact."""
+    (made,) = STEPS[step].outputs
+    return made.of(cell)
 
 
 def measured(cell: Cell) -> str:
-    """The folder of a cell's measurements."""
-    return f"evaluate/{cell.path}"
+    """The folder with the measurements of a cell, below the grid's folder."""
+    return STEPS[measured_by(cell)].out.format_map(cell.wildcards)
 
 
-def spectra(model: str) -> str:
-    """The file with the spectra of a base model."""
-    return f"evaluate/{model}/spectra.json"
+def needs(stage: str) -> tuple[str, ...]:
+    """The stages whose results a stage takes, in their order."""
+    taken = {STEPS[source].stage for step in STAGES[stage] for source in step.inputs.values()}
+    return tuple(other for other in STAGES if other in taken)

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from lorap.artifacts.grid import report_spec
+from lorap.artifacts.grid_specs import report_spec
 from lorap.artifacts.specs import ReportSpec
 from lorap.cli import options
 from lorap.errors import LorapError

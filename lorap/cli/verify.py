@@ -3,12 +3,13 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
+from lorap.artifacts.steps import STAGES
 from lorap.cli import options
 from lorap.cli.grids import fault_lines, grids_of
 from lorap.errors import LorapError
 from lorap.settings.config import load_params
 from lorap.settings.schema import Params
-from lorap.workflow.expected import STEPS, Artifact, artifacts
+from lorap.workflow.expected import Artifact, artifacts
 from lorap.workflow.faults import faults
 
 
@@ -36,9 +37,10 @@ def run(arguments: Namespace) -> None:
 
 def _chosen(params: Params, name: str, arguments: Namespace) -> Iterator[Artifact]:
     """The artifacts of a grid, up to those of one of its steps."""
-    last = arguments.until or STEPS[-1]
-    if last not in STEPS:
-        raise LorapError(f"--until: unknown step {last!r}, expected one of {', '.join(STEPS)}")
-    wanted = STEPS[: STEPS.index(last) + 1]
+    stages = list(STAGES)
+    last = arguments.until or stages[-1]
+    if last not in stages:
+        raise LorapError(f"--until: unknown step {last!r}, expected one of {', '.join(stages)}")
+    wanted = stages[: stages.index(last) + 1]
     folder = arguments.results / name
     return (a for a in artifacts(params, name, arguments.results) if a.path.relative_to(folder).parts[0] in wanted)

@@ -61,13 +61,10 @@ class Need:
 
 
 def fetch(model: ModelSource) -> Need:
-    """A model by its source: files are copied, a GGUF file is unpacked in memory.
-
-    Raises:
-        FileNotFoundError: A local file is not there.
-    """
+    """A model by its source: files are copied, a GGUF file is unpacked in memory; a missing one is named by the job."""
     if model.source == "gguf":
-        return Need(LIBRARIES + UNPACKING * Path(model.path).stat().st_size)
+        file = Path(model.path)
+        return Need(LIBRARIES + UNPACKING * (file.stat().st_size if file.is_file() else 0))
     return Need(LIBRARIES + (WHEEL if model.source == "wheel" else 0), waiting=DOWNLOAD)
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
+from lorap.artifacts import catalogue
 from lorap.artifacts.meta import make_meta
 from lorap.artifacts.names import META
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import new_file, private_folder, sha256_file, write_json
-from lorap.report import catalogue
 from lorap.report.figures.all_figures import FIGURES
 from lorap.report.figures.style import STYLE, write_figure
 from lorap.report.page.webpage import write_page

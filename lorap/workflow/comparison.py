@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from lorap.artifacts import catalogue
 from lorap.errors import LorapError
 from lorap.methods.registry import SLOTS, options
-from lorap.report import catalogue
 from lorap.report.tables.ablations import SEED_KEYS, SET
 from lorap.report.tables.main_table import DIFFERENCE, KEYS
 from lorap.report.tables.sourced import CELL, SOURCE

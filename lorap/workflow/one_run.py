@@ -14,12 +14,15 @@ SNAKEMAKES = Path(".snakemake/locks")  # stays behind when Snakemake is killed, 
 CLUSTER = b"a cluster's"
 
 
-def hold(jobs_are_local: bool) -> None:
-    """Keeps other runs out of the working folder until this process and all its jobs have ended, however they end.
+def hold(jobs_are_local: bool) -> int:
+    """Keeps other runs out of the working folder until all processes have ended that have the lock, however they end.
 
     Args:
         jobs_are_local: Whether the jobs run on this machine. Those of a cluster outlive the lock, so that after them
             only a person can say that the folder is free.
+
+    Returns:
+        The lock: a file that stays open, to be handed on to every job.
 
     Raises:
         LorapError: Another run, or a job that a killed run left behind, is at work in the folder.
@@ -35,8 +38,7 @@ def hold(jobs_are_local: bool) -> None:
     holder = platform.node().encode() if jobs_are_local else CLUSTER
     os.pwrite(lock, holder, 0)
     os.ftruncate(lock, len(holder))
-    os.dup2(lock, 0)  # of all open files Snakemake hands only the standard ones on to jobs
-    os.close(lock)
+    return lock
 
 
 def free_dead_lock() -> None:

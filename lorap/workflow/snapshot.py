@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from lorap.artifacts import catalogue
 from lorap.errors import LorapError
-from lorap.report import catalogue
 
 RESULTS = "results"  # where a checkout has them
 REPORT = "report"

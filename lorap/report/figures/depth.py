@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lorap.artifacts import places
+from lorap.artifacts.grid import Cell
+from lorap.artifacts.places import output
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.figures.style import finish, looks, panels
 from lorap.report.read.columns import PARTS, Setting, part_of
@@ -43,7 +44,7 @@ def spectra_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Fig
     """How much of its rank a weight needs to hold most of its weighted energy, by layer."""
     figure, axes = panels(spec.grid.models, list(PARTS))
     for (model, part), axis in axes.items():
-        spectra = read_optional(folder / places.spectra(model)) or {"layers": []}
+        spectra = read_optional(folder / output("spectra", Cell(model)).path) or {"layers": []}
         names = [name for layer in spectra["layers"][:1] for name in layer]
         for place, (name, look) in enumerate(zip(names, looks(), strict=False)):
             if (name in ATTENTION) == (part == PARTS[0]):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lorap.artifacts import places
 from lorap.artifacts.grid import all_cells
+from lorap.artifacts.places import measured
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.page.chain import Step, lacks
+from lorap.report.page.chain import Progress, lacks
 from lorap.report.read.scores import TEXTS
 from lorap.report.tables.main_table import DIFFERENCE
 from lorap.report.tables.sourced import CELL, Table
@@ -20,12 +20,12 @@ POINTS = (
 TOLERANCE = f"more than {RELATIVE:.0%} of a perplexity or {POINTS:g} points of an accuracy"
 
 
-def warnings(spec: ReportSpec, folder: Path, steps: list[Step], main: Table) -> list[str]:
+def warnings(spec: ReportSpec, folder: Path, steps: list[Progress], main: Table) -> list[str]:
     """A line for every cell that is not fully measured, artifact that is not there, and number far from published."""
     cells = all_cells(spec.grid)
     unmeasured = [(cell, lacks(spec, folder, cell)) for cell in cells]
     lines = [f"{cell.path}: not measured: {', '.join(parts)}" for cell, parts in unmeasured if parts]
-    told = {places.measured(cell) for cell in cells}
+    told = {measured(cell) for cell in cells}
     lines += [f"{file}: not made" for step in steps for file in step.missing if file not in told]
     return [*lines, *_far(main)]
 

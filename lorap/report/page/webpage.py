@@ -9,11 +9,11 @@ from typing import Any
 import jinja2
 from itables import options as itables
 
+from lorap.artifacts import catalogue
 from lorap.artifacts.grid import Cell, all_cells, tuned_cells
 from lorap.artifacts.specs import ReportSpec
-from lorap.report import catalogue
 from lorap.report.page import findings
-from lorap.report.page.chain import Step, chain
+from lorap.report.page.chain import Progress, chain
 from lorap.report.read.facts import Fact, cell_facts, measure_facts
 from lorap.report.tables.formats import exact, header, shown
 from lorap.report.tables.sourced import Origin, Table
@@ -121,7 +121,7 @@ def _figure(out: Path, name: str) -> dict[str, str]:
     return {"name": name, "title": catalogue.FIGURES[name], "data": data}
 
 
-def _drawing(steps: list[Step]) -> dict[str, Any]:
+def _drawing(steps: list[Progress]) -> dict[str, Any]:
     """The steps as boxes in a row, and an arrow from each to those that need it; long ones go over the others."""
     place = {step.name: index for index, step in enumerate(steps)}
     arrows: list[dict[str, int]] = []

@@ -1,12 +1,13 @@
 """Where every number comes from: the metas of a grid's artifacts, and what they say of a cell in words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lorap.artifacts import names, places
-from lorap.artifacts.grid import Cell, all_cells, compressed_cells, redecomposed_cells, tuned_cells
-from lorap.artifacts.names import META, TIMING
+from lorap.artifacts import names
+from lorap.artifacts.grid import Cell
+from lorap.artifacts.names import TIMING
+from lorap.artifacts.places import jobs, measured, output
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.read.results import read_optional
 from lorap.report.read.scores import COST, TUNING
@@ -18,15 +19,14 @@ Fact = tuple[str, str]
 
 def read_provenance(spec: ReportSpec, folder: Path) -> dict[str, Any]:
     """The meta of every artifact of the grid by its path below the grid's folder, measurements with their protocol."""
-    grid = spec.grid
-    found: dict[str, Any] = {places.base(m): read_optional(folder / places.manifest(m)) for m in grid.models}
-    for path in _folders(spec):
-        found[path] = read_optional(folder / path / META)
-    for path in _files(spec):
-        found[path] = read_optional(folder / f"{path}.{META}")
-        content = read_optional(folder / path) if path.endswith(".json") else None
-        if protocol := _protocol(content):
-            found[path] = (found[path] or {}) | {"protocol": protocol}
+    found: dict[str, Any] = {}
+    for step, cell in jobs(spec.grid):
+        for artifact in (each.of(cell) for each in step.outputs if not step.takes_all):
+            meta = read_optional(folder / artifact.meta)
+            content = read_optional(folder / artifact.path) if step.stage == "evaluate" else None
+            if protocol := _protocol(content):
+                meta = (meta or {}) | {"protocol": protocol}
+            found[artifact.name] = meta
     return {path: meta for path, meta in found.items() if meta is not None}
 
 
@@ -47,51 +47,36 @@ def parted(provenance: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 def cell_facts(spec: ReportSpec, provenance: Mapping[str, Any], cell: Cell) -> list[Fact]:
     """What a cell is and what it was made of: model, method, calibration, tuning."""
-    facts = [("model", _origin(cell.model, provenance.get(places.base(cell.model), {})))]
+    facts = [("model", _origin(cell.model, provenance.get(output("fetch", cell).name, {})))]
     if cell.method is None:
         return facts
     method = _listed(spec.methods[cell.method].columns())
     facts.append(("method", f"{cell.method}, sparsity {cell.sparsity:g}: {method}"))
-    calibration = provenance.get(places.calibration(cell.model, cell.calibration), {})
+    calibration = provenance.get(output("calibrate", cell).name, {})
     chosen = spec.calibrate[str(cell.calibration)]
     seed = calibration.get("spec", {}).get("seed", chosen.seed)
     windows = f"{cell.calibration}: {chosen.nsamples} windows of {chosen.seqlen} tokens, seed {seed}"
     facts.append(("calibration", _origin(windows, calibration)))
-    facts += _run("compressed", provenance.get(places.compressed(cell)))
+    facts += _run("compressed", provenance.get(output("compress", cell).name))
     if cell.tuning:
-        tuned = provenance.get(places.tuned(cell), {})
+        tuned = provenance.get(output("tune", cell).name, {})
         settings = spec.tune[cell.tuning].model_dump() | {"seed": tuned.get("spec", {}).get("seed")}
         kept = f", kept as {cell.kept_as}" if cell.kept_as else ""
         facts.append(("tuning", _origin(f"{cell.tuning}{kept}: {_listed(settings)}", tuned)))
         facts += _run("tuned", tuned)
-        facts += _run("factored again", provenance.get(places.redecomposed(cell)))
+        if cell.kept_as:
+            facts += _run("factored again", provenance.get(output("redecompose", cell).name))
     return facts
 
 
 def measure_facts(provenance: Mapping[str, Any], cell: Cell, measure: str) -> list[Fact]:
     """By which protocol, software and machine a cell was measured."""
     if measure == TUNING:
-        return [("measured", "while tuning"), *_software(provenance.get(places.tuned(cell), {}))]
+        return [("measured", "while tuning"), *_software(provenance.get(output("tune", cell).name, {}))]
     kind, _, name = measure.partition(" ")
-    meta = provenance.get(f"{places.measured(cell)}/{FILES[kind]}", {})
+    meta = provenance.get(f"{measured(cell)}/{FILES[kind]}", {})
     protocol = _part(meta.get("protocol", {}), kind, name)
     return [("protocol", f"{measure}: {_listed(protocol)}"), *_run("measured", meta), *_software(meta)]
-
-
-def _folders(spec: ReportSpec) -> Iterator[str]:
-    """The artifacts that are folders."""
-    yield from (places.compressed(cell) for cell in compressed_cells(spec.grid))
-    yield from (places.tuned(cell) for cell in tuned_cells(spec.grid))
-    yield from (places.redecomposed(cell) for cell in redecomposed_cells(spec.grid))
-
-
-def _files(spec: ReportSpec) -> Iterator[str]:
-    """The artifacts that are files, with their meta beside them."""
-    grid = spec.grid
-    yield from (places.calibration(model, name) for model in grid.models for name in spec.calibrate)
-    yield from (places.spectra(model) for model in grid.models)
-    for cell in all_cells(grid):
-        yield from (f"{places.measured(cell)}/{file}" for file in names.MEASUREMENTS)
 
 
 def _protocol(content: Any) -> Any:

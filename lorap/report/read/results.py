@@ -5,8 +5,9 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from lorap.artifacts import names, places
+from lorap.artifacts import names
 from lorap.artifacts.grid import Cell, all_cells, compressed_cells, tuned_cells
+from lorap.artifacts.places import measured, output
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import read_json
 from lorap.report.read.columns import setting_columns
@@ -24,9 +25,9 @@ def read_results(spec: ReportSpec, folder: Path) -> pd.DataFrame:
     Only cells of the grid are read, so a cell that left the grid leaves the tables too.
     """
     rows = [_row(spec, folder, cell) for cell in all_cells(spec.grid)]
-    measured = (key for row in rows for key in row)
+    found = (key for row in rows for key in row)
     known = ["cell", *SETTINGS, *setting_columns(spec), *spec.perplexity, *score_columns(spec), *COSTS]
-    table = pd.DataFrame(rows, columns=list(dict.fromkeys([*known, *measured])))
+    table = pd.DataFrame(rows, columns=list(dict.fromkeys([*known, *found])))
     words = ["cell", *(name for name in SETTINGS if name != "sparsity"), *_words(spec)]
     return table.astype({name: "str" if name in words else "float64" for name in table.columns})  # also of no values
 
@@ -36,7 +37,7 @@ def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:
     row |= {name: value for name in SETTINGS if (value := getattr(cell, name)) is not None}
     if cell.method:
         row |= spec.methods[cell.method].columns()
-    place = folder / places.measured(cell)
+    place = folder / measured(cell)
     perplexities = read_optional(place / names.PERPLEXITY) or {}
     row |= {name: result["perplexity"] for name, result in perplexities.items() if name in spec.perplexity}
     if spec.zeroshot:
@@ -74,7 +75,7 @@ def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
     for cell in compressed_cells(spec.grid):
         if cell.calibration != spec.grid.calibration:
             continue
-        layers = read_optional(folder / places.compressed(cell) / names.LAYERS) or []
+        layers = read_optional(folder / output("compress", cell).path / names.LAYERS) or []
         for index, layer in enumerate(layers):
             plain = layer.get("plain_errors", {})
             for projection, error in layer["errors"].items():
@@ -87,7 +88,7 @@ def read_tunings(spec: ReportSpec, folder: Path) -> dict[Cell, dict[str, Any]]:
     """The history of every tuning of the grid that was run, its seconds a step and peak memory among it."""
     found = {}
     for cell in tuned_cells(spec.grid):
-        place = folder / places.tuned(cell)
+        place = folder / output("tune", cell).path
         if history := read_optional(place / names.HISTORY):
             found[cell] = history | (read_optional(place / names.TIMING) or {})
     return found

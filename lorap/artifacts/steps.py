@@ -1,0 +1,137 @@
+"""The table of steps: what every step makes, for which cells, of what, and by which settings; no torch here.
+
+The rules of Snakemake, ``lorap verify``, ``adopt`` and ``prune``, dvc.yaml and what a report knows of the steps follow
+from it.
+"""
+
+from lorap.artifacts import catalogue, names
+from lorap.artifacts.grid import (
+    ADAPTER,
+    COMPRESSED,
+    DENSE,
+    KEPT,
+    TUNED,
+    Cell,
+    all_cells,
+    calibrations,
+    compressed_cells,
+    redecomposed_cells,
+    tuned_cells,
+)
+from lorap.artifacts.grid_specs import (
+    calibrate_spec,
+    compress_spec,
+    fetch_spec,
+    redecompose_spec,
+    report_spec,
+    spectra_spec,
+    suite_spec,
+    tune_spec,
+)
+from lorap.artifacts.step import Step, file, folder, manifest, report
+
+BASE_MODELS = "models"  # the folder with the weights of base models, which all grids share
+
+
+def measured_by(cell: Cell) -> str:
+    """The name of the step that measures a cell."""
+    if cell.method is None:
+        return "evaluate_dense"
+    if cell.tuning is None:
+        return "evaluate_compressed"
+    return "evaluate_adapter" if cell.kept_as == ADAPTER else "evaluate_redecomposed"
+
+
+def _evaluate(name: str, path: str, **inputs: str) -> Step:
+    """A step that takes all measurements of a model, which is loaded once for them."""
+    return Step(
+        name,
+        stage="evaluate",
+        inputs=inputs,
+        outputs=tuple(file(f"evaluate/{path}/{measurement}") for measurement in names.MEASUREMENTS),
+        cells=lambda grid: [cell for cell in all_cells(grid) if measured_by(cell) == name],
+        spec=lambda params, grid, cell: suite_spec(params, params.grids[grid], cell),
+        settings=("corpora", "evaluate", "seed"),
+        on_gpu=True,
+    )
+
+
+_TO_REPORT = (
+    Step(
+        "fetch",
+        stage="models",
+        outputs=(manifest("models/{model}"),),
+        cells=lambda grid: map(Cell, grid.models),
+        spec=lambda params, grid, cell: fetch_spec(params, cell.model),
+        settings=("models",),
+    ),
+    Step(
+        "calibrate",
+        stage="calibrate",
+        inputs={"model": "fetch"},
+        outputs=(file("calibrate/{model}/{calibration}.safetensors"),),
+        cells=lambda grid: [Cell(model, calibration) for model, calibration in calibrations(grid)],
+        spec=lambda params, grid, cell: calibrate_spec(params, str(cell.calibration)),
+        settings=("calibrate", "corpora", "seed"),
+    ),
+    Step(
+        "compress",
+        stage="compress",
+        inputs={"model": "fetch", "calibration": "calibrate"},
+        outputs=(folder(f"compress/{COMPRESSED}", *names.MODEL_FILES),),
+        cells=compressed_cells,
+        spec=lambda params, grid, cell: compress_spec(params, str(cell.method), cell.sparsity),
+        settings=("compress", "methods"),
+        on_gpu=True,
+    ),
+    Step(
+        "tune",
+        stage="tune",
+        inputs={"model": "compress"},
+        outputs=(folder(f"tune/{TUNED}", *names.ADAPTER_FILES),),
+        cells=tuned_cells,
+        spec=lambda params, grid, cell: tune_spec(params, str(cell.tuning)),
+        settings=("corpora", "seed", "tune"),
+        on_gpu=True,
+    ),
+    Step(
+        "redecompose",
+        stage="redecompose",
+        inputs={"model": "compress", "adapter": "tune", "calibration": "calibrate"},
+        unused=lambda cell: ["calibration"] if cell.kept_as == "exact" else [],  # exact joining weighs nothing
+        outputs=(folder(f"redecompose/{KEPT}", *names.MODEL_FILES),),
+        cells=redecomposed_cells,
+        spec=lambda params, grid, cell: redecompose_spec(params, str(cell.kept_as)),
+        settings=("compress.batch",),
+        on_gpu=True,
+    ),
+    _evaluate("evaluate_dense", DENSE, model="fetch"),
+    _evaluate("evaluate_compressed", COMPRESSED, model="compress"),
+    _evaluate("evaluate_adapter", f"{TUNED}/{ADAPTER}", model="compress", adapter="tune"),
+    _evaluate("evaluate_redecomposed", KEPT, model="redecompose"),
+    Step(
+        "spectra",
+        stage="evaluate",
+        inputs={"model": "fetch", "calibration": "calibrate"},
+        outputs=(file("evaluate/{model}/spectra.json"),),
+        cells=lambda grid: [Cell(model, grid.calibration) for model in grid.models],
+        spec=lambda params, grid, cell: spectra_spec(params),
+        settings=("compress.batch",),
+        on_gpu=True,
+    ),
+)
+_REPORT = Step(
+    "report",
+    stage="report",
+    inputs={step.name: step.name for step in _TO_REPORT},
+    takes_all=True,
+    outputs=(report("report", *catalogue.made_files()),),
+    cells=lambda grid: [Cell("")],  # the whole grid, so no cell of it
+    spec=lambda params, grid, cell: report_spec(params, grid),
+    settings=("calibrate", "evaluate.perplexity", "evaluate.zeroshot", "methods", "report", "tune"),
+)
+STEPS = {step.name: step for step in (*_TO_REPORT, _REPORT)}  # each after those whose artifacts it takes
+STAGES = {
+    stage: [step for step in STEPS.values() if step.stage == stage]
+    for stage in dict.fromkeys(step.stage for step in STEPS.values())
+}

@@ -1,0 +1,150 @@
+"""The table of steps as the rules of Snakemake want it: paths with wildcards, and functions of a job's wildcards."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lorap.artifacts.grid import Cell
+from lorap.artifacts.places import output
+from lorap.artifacts.specs import Spec
+from lorap.artifacts.step import Output, Step
+from lorap.artifacts.steps import BASE_MODELS, STAGES, STEPS
+from lorap.errors import LorapError
+from lorap.machine.needs import Need
+from lorap.model.sizes import Sizes, read_sizes
+from lorap.settings.config import lookup
+from lorap.settings.schema import Params
+from lorap.workflow.resources import need_of
+
+Wildcards = Any  # Snakemake's
+OfJob = Callable[[Wildcards], Any]
+
+
+def active_grids(params: Params, config: Mapping[str, Any]) -> list[str]:
+    """The grids of a run: those of params.yaml, unless ``--config`` names others.
+
+    Raises:
+        LorapError: The configuration has another key, or is no list, or names an unknown grid.
+    """
+    if unknown := set(config) - {"active"}:
+        raise LorapError(f"--config: unknown key {sorted(unknown)[0]!r}, expected active, as in 'active=[paper]'")
+    active = config.get("active", params.active)
+    if not isinstance(active, list):
+        raise LorapError(f"--config: active is {active!r}, expected a list, as in 'active=[paper]'")
+    for name in active:
+        lookup(params.grids, name, "grid")
+    return active
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What the rules take from the table, each by its name.
+
+    Attributes:
+        params: The settings.
+        gpus: GPUs that a job has where it can use one: 0 or 1.
+    """
+
+    params: Params
+    gpus: int
+
+    def inputs(self, rule: str) -> dict[str, OfJob]:
+        """The files that a job takes, by role, and the meta of each artifact as ``ROLE_meta``."""
+        step = STEPS[rule]
+        if step.takes_all:
+            return {source: self._files_of_all(source) for source in step.inputs}
+        files = {role: self._part(source, "files") for role, source in step.inputs.items()}
+        return files | {f"{role}_meta": self._part(source, "meta") for role, source in step.inputs.items()}
+
+    def outputs(self, rule: str) -> list[str]:
+        """The files that a job makes; the meta of an artifact is the last of its own."""
+        return [f"results/{{grid}}/{file}" for made in STEPS[rule].outputs for file in _files(made)]
+
+    def settings(self, rule: str) -> dict[str, OfJob | str]:
+        """What the command of a job is told: its spec, where its inputs are by role, and where to write."""
+        step = STEPS[rule]
+        sources = {} if step.takes_all else {role: self._place(source) for role, source in step.inputs.items()}
+        return {"spec": self._spec(step), **sources, "out": f"results/{{grid}}/{step.out}"}
+
+    def log(self, rule: str, kind: str = "log") -> str:
+        """The log of a job, or the table of its benchmark: ``tsv``."""
+        return f"logs/{{grid}}/{PurePosixPath(STEPS[rule].out).with_suffix('')}.{kind}"
+
+    def resources(self, rule: str) -> dict[str, Any]:
+        """GPUs, memory and time of a job; a second try asks for twice the memory and time.
+
+        Before its model is there, nobody knows what a job needs; Snakemake asks again when it submits the job.
+        """
+        step = STEPS[rule]
+        gpus = self.gpus if step.on_gpu else 0
+
+        def mem_mb(wildcards: Wildcards, attempt: int) -> int:
+            return attempt * self._need(step, wildcards).memory(gpus > 0)
+
+        def runtime(wildcards: Wildcards, attempt: int, threads: int) -> int:
+            return attempt * self._need(step, wildcards).minutes(gpus > 0, threads)
+
+        return {"gpu": gpus, "mem_mb": mem_mb, "runtime": runtime}
+
+    def stage(self, stage: str, grid: str) -> list[str]:
+        """All files that a stage makes of a grid."""
+        return [file for step in STAGES[stage] for file in self._all_files(step, grid)]
+
+    def _all_files(self, step: Step, grid: str) -> list[str]:
+        made = (each.of(cell) for cell in step.cells(self.params.grids[grid]) for each in step.outputs)
+        return [f"results/{grid}/{file}" for one in made for file in _files(one)]
+
+    def _files_of_all(self, source: str) -> OfJob:
+        return lambda wildcards: self._all_files(STEPS[source], wildcards.grid)
+
+    def _part(self, source: str, part: str) -> OfJob:
+        """Files or meta of what a job takes from another step."""
+
+        def of_job(wildcards: Wildcards) -> list[str]:
+            found = getattr(output(source, self._cell(wildcards)), part)
+            return [f"results/{wildcards.grid}/{file}" for file in ([found] if part == "meta" else found)]
+
+        return of_job
+
+    def _place(self, source: str) -> OfJob:
+        """Where a job finds what it takes from another step."""
+
+        def of_job(wildcards: Wildcards) -> str:
+            if source == "fetch":
+                return f"{BASE_MODELS}/{wildcards.model}"
+            return f"results/{wildcards.grid}/{output(source, self._cell(wildcards)).path}"
+
+        return of_job
+
+    def _spec(self, step: Step) -> OfJob:
+        return lambda wildcards: self._make_spec(step, wildcards).canonical()
+
+    def _make_spec(self, step: Step, wildcards: Wildcards) -> Spec:
+        return step.spec(self.params, wildcards.grid, self._cell(wildcards))
+
+    def _cell(self, wildcards: Wildcards) -> Cell:
+        """The cell of a job; where its path names no calibration, it has the grid's."""
+        texts: dict[str, Any] = dict(wildcards.items())
+        grid = lookup(self.params.grids, texts.pop("grid"), "grid")
+        sparsity = float(texts.pop("sparsity", 0))
+        return Cell(**({"model": "", "calibration": grid.calibration} | texts), sparsity=sparsity)
+
+    def _need(self, step: Step, wildcards: Wildcards) -> Need:
+        cell = self._cell(wildcards)
+
+        def sizes() -> Sizes:
+            files = output(step.inputs["model"], cell).files
+            return _sizes(next(f"results/{wildcards.grid}/{file}" for file in files if file.endswith("/config.json")))
+
+        return need_of(self._make_spec(step, wildcards), sizes, self.params.calibrate[str(cell.calibration)])
+
+
+def _files(made: Output) -> list[str]:
+    return [*made.files, made.meta]
+
+
+@cache
+def _sizes(config: str) -> Sizes:
+    return read_sizes(Path(config))
