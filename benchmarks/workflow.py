@@ -20,11 +20,11 @@ from typing import Any
 
 import yaml
 
-from lorap.artifacts import catalogue
 from lorap.artifacts.grid import all_cells
 from lorap.artifacts.meta import make_meta
-from lorap.artifacts.names import ADAPTER_FILES, META, MODEL_FILES
-from lorap.files import sha256_file, sha256_text, write_json
+from lorap.artifacts.places import jobs
+from lorap.artifacts.step import Output
+from lorap.files import sha256_file, write_json
 from lorap.settings.config import load_params
 from lorap.workflow.expected import Artifact, artifacts
 
@@ -58,30 +58,27 @@ def make_workflow(folder: Path, sparsities: int) -> int:
 
 def fill(folder: Path) -> None:
     """Writes every artifact of the grid."""
+    params = load_params(folder / "params.yaml")
+    outputs = [each.of(cell) for step, cell in jobs(params.grids[GRID]) for each in step.outputs]
     ids: dict[Path, str] = {}
-    for artifact in artifacts(load_params(folder / "params.yaml"), GRID, folder / RESULTS):
+    for artifact, output in zip(artifacts(params, GRID, folder / RESULTS), outputs, strict=True):
         inputs = {role: ids[meta] for role, meta in artifact.inputs.items()}
-        meta = make_meta(artifact.spec, inputs, write_files(artifact), time.monotonic())
+        meta = make_meta(
+            artifact.spec, inputs, write_files(folder / RESULTS / GRID, artifact, output), time.monotonic()
+        )
         ids[artifact.meta] = meta["id"]
         write_json(artifact.meta, meta)
 
 
-def write_files(artifact: Artifact) -> dict[str, str] | str:
+def write_files(folder: Path, artifact: Artifact, output: Output) -> dict[str, str] | str:
     """Writes the files of one artifact; returns their hashes, as its meta has them."""
-    if artifact.path == artifact.meta:  # a manifest, beside the configuration of its model
-        artifact.path.with_suffix("").mkdir(parents=True)
-        (artifact.path.with_suffix("") / "config.json").write_text(SHAPE, encoding="utf-8")
-        return {}
-    if artifact.meta.name != META:
-        artifact.path.parent.mkdir(parents=True, exist_ok=True)
-        artifact.path.write_text(CONTENT, encoding="utf-8")
-        return sha256_text(CONTENT)
-    report = artifact.path.name == "report"
-    names = catalogue.made_files() if report else ADAPTER_FILES if "tune" in artifact.path.parts else MODEL_FILES
-    for name in names:
-        (artifact.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (artifact.root / name).write_text(SHAPE if name == "config.json" else CONTENT, encoding="utf-8")
-    return {name: sha256_file(artifact.root / name) for name in names}
+    hashes = {}
+    for name in output.files:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(SHAPE if file.name == "config.json" else CONTENT, encoding="utf-8")
+        hashes[str(file.relative_to(artifact.root))] = sha256_file(file)
+    return sha256_file(artifact.path) if output.path in output.files else hashes
 
 
 def seconds(folder: Path, *command: str, repeats: int = 1) -> float:

@@ -17,9 +17,9 @@ from tests.disturbed import wait_for
 RUN = """
 import subprocess, sys
 from lorap.workflow.one_run import hold
-hold(jobs_are_local=True)
+lock = hold(jobs_are_local=True)
 job = [sys.executable, "-c", "import time; time.sleep(600)"]
-print(subprocess.Popen(job, stdout=subprocess.DEVNULL).pid)
+print(subprocess.Popen(job, stdout=subprocess.DEVNULL, pass_fds=(lock,)).pid)
 """
 
 
