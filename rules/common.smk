@@ -38,3 +38,9 @@ wildcard_constraints:
     sparsity=r"[0-9.]+",
     tuning=r"[A-Za-z0-9._-]+",
     kept_as=r"exact|truncated",
+
+
+def shown(path):
+    """Marks what `snakemake --report` puts into its page: tables as CSV, figures as PNG."""
+    kind = {".csv": "Tables", ".png": "Figures"}.get(Path(path).suffix)
+    return report(path, category=kind, subcategory="{grid}") if kind else path

@@ -1,8 +1,12 @@
 # What a grid's results depend on is the manifest of a base model, with repository, revision and hashes of its files, and
 # its configuration, which says what a job needs.
+CONFIG, MANIFEST = STEPS.outputs("fetch")
+
+
 rule fetch:
     output:
-        STEPS.outputs("fetch"),
+        config=CONFIG,
+        manifest=MANIFEST,
     log:
         STEPS.log("fetch"),
     benchmark:
@@ -13,8 +17,8 @@ rule fetch:
         **STEPS.settings("fetch"),
     shell:
         "lorap fetch {wildcards.model} --spec {params.spec:q} --out models/{wildcards.model} > {log} 2>&1;"
-        " cp models/{wildcards.model}/config.json {output[0]};"
-        " cp models/{wildcards.model}/meta.json {output[1]}"
+        " cp models/{wildcards.model}/config.json {output.config};"
+        " cp models/{wildcards.model}/meta.json {output.manifest}"
 
 
 # The weights are no inputs of the jobs that read them: they lie in models/, which all grids share, which stays out of

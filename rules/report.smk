@@ -1,9 +1,3 @@
-def shown(path):
-    """Marks what `snakemake --report` puts into its page: tables as CSV, figures as PNG."""
-    kind = {".csv": "Tables", ".png": "Figures"}.get(Path(path).suffix)
-    return report(path, category=kind, subcategory="{grid}") if kind else path
-
-
 rule report:
     input:
         **STEPS.inputs("report"),

@@ -23,7 +23,7 @@ from lorap.workflow import snakemake_inside as inside
 def snakemake(folder: Path, rules: str, *options: str, ok: bool = True, **variables: str) -> str:
     """Runs a workflow of a few rules in a folder; returns what is printed."""
     (folder / "Snakefile").write_text(HEAD + rules)
-    command = [BIN / "snakemake", "--cores", "2", *options]
+    command = [str(BIN / "snakemake"), "--cores", "2", *options]
     done = subprocess.run(
         command, cwd=folder, env=os.environ | variables, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
