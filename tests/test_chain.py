@@ -16,7 +16,7 @@ def test_a_step_counts_what_is_there_and_names_what_is_not(tmp_path: Path) -> No
     (tmp_path / "compress" / cell / "meta.json").unlink()
     (tmp_path / "evaluate" / cell / "cost.json").unlink()
     missing = {step.name: step.missing for step in chain(spec, tmp_path) if step.missing}
-    assert missing == {"compress": [f"compress/{cell}"], "evaluate": [f"evaluate/{cell}"]}
+    assert missing == {"compress": [f"compress/{cell}/meta.json"], "evaluate": [f"evaluate/{cell}"]}
 
 
 def test_a_grid_without_tuning_has_no_step_for_it(tmp_path: Path) -> None:

@@ -38,22 +38,18 @@ def chain(spec: ReportSpec, folder: Path) -> list[Progress]:
     """The stages that the grid has, in the order of the rules; one that makes nothing is left out."""
     found = []
     for stage, steps in STAGES.items():
-        made = [(step, cell) for step in steps for cell in step.cells(spec.grid)]
-        missing = [_place(step, cell) for step, cell in made if not _is_there(spec, folder, step, cell)]
+        made = [_made(spec, folder, step, cell) for step in steps for cell in step.cells(spec.grid)]
         wanted = len(catalogue.TABLES) + len(catalogue.FIGURES) if stage == "report" else len(made)
-        found.append(Progress(stage, MAKES[stage], needs(stage), wanted, missing))
+        found.append(Progress(stage, MAKES[stage], needs(stage), wanted, [name for name, there in made if not there]))
     return [progress for progress in found if progress.wanted]
 
 
-def _place(step: Step, cell: Cell) -> str:
-    return step.out.format_map(cell.wildcards)
-
-
-def _is_there(spec: ReportSpec, folder: Path, step: Step, cell: Cell) -> bool:
-    """Whether a step has been run for a cell; a report that is being written counts as there."""
+def _made(spec: ReportSpec, folder: Path, step: Step, cell: Cell) -> tuple[str, bool]:
+    """What a step makes of a cell, and whether it is there; a report that is being written counts as there."""
     if len(step.outputs) > 1:
-        return not lacks(spec, folder, cell)
-    return step.takes_all or (folder / step.outputs[0].of(cell).meta).is_file()
+        return measured(cell), not lacks(spec, folder, cell)
+    meta = step.outputs[0].of(cell).meta
+    return meta, step.takes_all or (folder / meta).is_file()
 
 
 def lacks(spec: ReportSpec, folder: Path, cell: Cell) -> list[str]:
