@@ -10,7 +10,7 @@ rule calibrate:
     resources:
         **STEPS.resources("calibrate"),
     params:
-        **STEPS.settings("calibrate"),
+        **STEPS.options("calibrate"),
     shell:
         FETCH_WEIGHTS
         + " lorap calibrate --spec {params.spec:q} --model {params.model} --out {params.out} >> {log} 2>&1"

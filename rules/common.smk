@@ -26,7 +26,7 @@ if MANIFESTS and not snakemake_inside.has_records():
     logger.warning("These results were made elsewhere: 'lorap adopt' takes them over, else they may be made again.")
 
 # Snakemake asks for its own lock after this; ours, held from onstart on, decides where two runs start at once.
-free_dead_lock()
+free_dead_lock(snakemake_inside.LOCKS)
 snakemake_inside.show_failed_logs()
 
 

@@ -11,7 +11,7 @@ rule compress:
     resources:
         **STEPS.resources("compress"),
     params:
-        **STEPS.settings("compress"),
+        **STEPS.options("compress"),
     shell:
         FETCH_WEIGHTS
         + " lorap compress --spec {params.spec:q} --model {params.model} --calibration {params.calibration}"

@@ -14,7 +14,7 @@ rule evaluate_dense:
     resources:
         **STEPS.resources("evaluate_dense"),
     params:
-        **STEPS.settings("evaluate_dense"),
+        **STEPS.options("evaluate_dense"),
     shell:
         FETCH_WEIGHTS
         + " lorap evaluate suite --spec {params.spec:q} --model {params.model} --out {params.out} >> {log} 2>&1"
@@ -33,7 +33,7 @@ rule evaluate_compressed:
     resources:
         **STEPS.resources("evaluate_compressed"),
     params:
-        **STEPS.settings("evaluate_compressed"),
+        **STEPS.options("evaluate_compressed"),
     shell:
         "lorap evaluate suite --spec {params.spec:q} --model {params.model} --out {params.out} > {log} 2>&1"
 
@@ -52,7 +52,7 @@ rule evaluate_adapter:
     resources:
         **STEPS.resources("evaluate_adapter"),
     params:
-        **STEPS.settings("evaluate_adapter"),
+        **STEPS.options("evaluate_adapter"),
     shell:
         "lorap evaluate suite --spec {params.spec:q} --model {params.model} --adapter {params.adapter} --out {params.out}"
         " > {log} 2>&1"
@@ -70,7 +70,7 @@ use rule evaluate_compressed as evaluate_redecomposed with:
     resources:
         **STEPS.resources("evaluate_redecomposed"),
     params:
-        **STEPS.settings("evaluate_redecomposed"),
+        **STEPS.options("evaluate_redecomposed"),
 
 
 rule spectra:
@@ -86,7 +86,7 @@ rule spectra:
     resources:
         **STEPS.resources("spectra"),
     params:
-        **STEPS.settings("spectra"),
+        **STEPS.options("spectra"),
     shell:
         FETCH_WEIGHTS + " lorap evaluate spectra --spec {params.spec:q} --model {params.model}"
         " --calibration {params.calibration} --out {params.out} >> {log} 2>&1"

@@ -14,7 +14,7 @@ rule fetch:
     resources:
         **STEPS.resources("fetch"),
     params:
-        **STEPS.settings("fetch"),
+        **STEPS.options("fetch"),
     shell:
         "lorap fetch {wildcards.model} --spec {params.spec:q} --out models/{wildcards.model} > {log} 2>&1;"
         " cp models/{wildcards.model}/config.json {output.config};"
@@ -23,6 +23,6 @@ rule fetch:
 
 # The weights are no inputs of the jobs that read them: they lie in models/, which all grids share, which stays out of
 # DVC, and which a pulled checkout lacks. As inputs, `ancient` or not, they would be made for the first job that reads
-# them, and then Snakemake would run every other job again that names them: a new cell would rerun its whole grid. So
-# a job first has the weights of its manifest be fetched, unless they are there.
+# them, and then Snakemake would run every other job again that names them: a new cell would rerun its whole grid (a test
+# shows it). So a job first has the weights of its manifest fetched, unless they are there.
 FETCH_WEIGHTS = "lorap fetch {input.model_meta} --out {params.model} > {log} 2>&1;"

@@ -11,7 +11,7 @@ rule redecompose:
     resources:
         **STEPS.resources("redecompose"),
     params:
-        **STEPS.settings("redecompose"),
+        **STEPS.options("redecompose"),
     shell:
         "lorap redecompose --spec {params.spec:q} --model {params.model} --adapter {params.adapter}"
         " --calibration {params.calibration} --out {params.out} > {log} 2>&1"

@@ -10,7 +10,7 @@ rule report:
     resources:
         **STEPS.resources("report"),
     params:
-        **STEPS.settings("report"),
+        **STEPS.options("report"),
     shell:
         "lorap verify --grid {wildcards.grid} --until evaluate > {log} 2>&1;"
         " lorap report --spec {params.spec:q} --results results >> {log} 2>&1"

@@ -11,6 +11,6 @@ rule tune:
     resources:
         **STEPS.resources("tune"),
     params:
-        **STEPS.settings("tune"),
+        **STEPS.options("tune"),
     shell:
         "lorap tune --spec {params.spec:q} --model {params.model} --out {params.out} > {log} 2>&1"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lorap.errors import LorapError
-from lorap.workflow.one_run import CLUSTER, OURS, SNAKEMAKES, free_dead_lock, hold
+from lorap.workflow.one_run import CLUSTER, OURS, free_dead_lock, hold
+from lorap.workflow.snakemake_inside import LOCKS
 from tests.disturbed import wait_for
 
 RUN = """
@@ -27,15 +28,15 @@ print(subprocess.Popen(job, stdout=subprocess.DEVNULL, pass_fds=(lock,)).pid)
 def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Snakemake's lock of a run that has been killed."""
     monkeypatch.chdir(tmp_path)
-    SNAKEMAKES.mkdir(parents=True)
-    lock = SNAKEMAKES / "0.input.lock"
+    LOCKS.mkdir(parents=True)
+    lock = LOCKS / "0.input.lock"
     lock.write_text("some/file\n")
     return lock
 
 
 def test_the_lock_of_a_dead_run_is_freed(lock: Path) -> None:
     OURS.write_text(platform.node())
-    free_dead_lock()
+    free_dead_lock(LOCKS)
     assert not lock.exists()
 
 
@@ -44,7 +45,7 @@ def test_the_lock_of_a_dead_run_is_freed(lock: Path) -> None:
 )
 def test_a_lock_that_may_be_another_machines_is_left_to_a_person(lock: Path, leave: Callable[[], object]) -> None:
     leave()
-    free_dead_lock()
+    free_dead_lock(LOCKS)
     assert lock.exists()
 
 
@@ -52,7 +53,7 @@ def test_jobs_that_outlive_their_run_keep_its_lock(lock: Path) -> None:
     environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
     run = subprocess.run([sys.executable, "-c", RUN], env=environment, stdout=subprocess.PIPE, text=True, check=True)
     try:
-        free_dead_lock()
+        free_dead_lock(LOCKS)
         assert lock.exists()
         with pytest.raises(LorapError, match="another run is at work here"):
             hold(jobs_are_local=True)
@@ -60,7 +61,7 @@ def test_jobs_that_outlive_their_run_keep_its_lock(lock: Path) -> None:
         os.kill(int(run.stdout), signal.SIGKILL)
 
     def freed() -> bool:
-        free_dead_lock()
+        free_dead_lock(LOCKS)
         return not lock.exists()
 
     wait_for(freed)

@@ -9,8 +9,6 @@ from pathlib import Path
 from lorap.errors import LorapError
 
 OURS = Path(".snakemake/lorap.lock")
-SNAKEMAKES = Path(".snakemake/locks")  # stays behind when Snakemake is killed, whether or not its jobs go on
-
 CLUSTER = b"a cluster's"
 
 
@@ -41,9 +39,13 @@ def hold(jobs_are_local: bool) -> int:
     return lock
 
 
-def free_dead_lock() -> None:
-    """Removes Snakemake's lock where the run that left it was of this machine and is dead, and so are all its jobs."""
-    if not (SNAKEMAKES.is_dir() and OURS.is_file()):
+def free_dead_lock(snakemakes: Path) -> None:
+    """Removes Snakemake's own lock where the run that left it was of this machine and is dead, as are all its jobs.
+
+    Args:
+        snakemakes: The folder that is its lock.
+    """
+    if not (snakemakes.is_dir() and OURS.is_file()):
         return
     with OURS.open() as lock:
         try:
@@ -51,4 +53,4 @@ def free_dead_lock() -> None:
         except BlockingIOError:
             return
         if lock.read() == platform.node():
-            shutil.rmtree(SNAKEMAKES)
+            shutil.rmtree(snakemakes)

@@ -19,6 +19,7 @@ from lorap.workflow.one_run import hold
 
 LOG_END = 20  # lines of a failed job's log that are shown
 RECORDS = Path(".snakemake/metadata")  # of what Snakemake has made
+LOCKS = Path(".snakemake/locks")  # its lock, which stays behind when it is killed, whether or not its jobs go on
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def active_grids(params: Params, config: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Wiring:
-    """What the rules take from the table, each by its name.
+    """What a rule takes from the table, by its name.
 
     Attributes:
         params: The settings.
@@ -62,8 +62,8 @@ class Wiring:
         """The files that a job makes; the meta of an artifact is the last of its own."""
         return [f"results/{{grid}}/{file}" for made in STEPS[rule].outputs for file in _files(made)]
 
-    def settings(self, rule: str) -> dict[str, OfJob | str]:
-        """What the command of a job is told: its spec, where its inputs are by role, and where to write."""
+    def options(self, rule: str) -> dict[str, OfJob | str]:
+        """What a job tells its command: its spec, where its inputs are by role, and where to write."""
         step = STEPS[rule]
         sources = {} if step.takes_all else {role: self._place(source) for role, source in step.inputs.items()}
         return {"spec": self._spec(step), **sources, "out": f"results/{{grid}}/{step.out}"}
