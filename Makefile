@@ -28,7 +28,7 @@ lint: setup
 	mypy
 	snakefmt --check Snakefile rules
 
-# Unit tests alone: no run of the workflow, no browser.
+# Unit tests alone: no run of the workflow, no browser, no server.
 quick: setup
 	$(PYTEST) -m 'not system and not slow'
 

@@ -184,6 +184,7 @@ def test_a_stock_model_is_not_exported(work: Path) -> None:
     assert refusals(work, ("export",)) == {"model: is a stock llama model already, nothing to export"}
 
 
+@pytest.mark.system
 def test_a_process_of_its_own_ends_with_the_line_alone(work: Path) -> None:
     os.truncate(work / "model" / WEIGHTS, 100_000)
     data = ("--calibration", "calibration.safetensors", "--sparsity", 0.5)

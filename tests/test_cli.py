@@ -186,6 +186,7 @@ def test_a_folder_of_ours_is_replaced_whole(tiny_folder: Path, chain: Path, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.system
 def test_as_a_process_of_its_own_it_prints_no_more(tiny_folder: Path, chain: Path, tmp_path: Path) -> None:
     data = ("--model", tiny_folder, "--text", chain / "book.txt", "--windows", 1)
     done = launch(tmp_path, "evaluate", "perplexity", *data, "--json", "--out", "p.json")

@@ -141,6 +141,7 @@ def test_a_split_that_a_corpus_has_not_is_refused(monkeypatch: pytest.MonkeyPatc
             load_rows(corpus(name), split)  # type: ignore[arg-type]
 
 
+@pytest.mark.system
 def test_without_a_network_the_line_names_the_repository(tiny_folder: Path, tmp_path: Path) -> None:
     out = ("--out", "c.safetensors")
     offline = {"HF_HUB_OFFLINE": "1", "LORAP_DATA": "", "HF_HOME": str(tmp_path / "hub")}

@@ -9,6 +9,7 @@ from tests.command import launch
 from tests.workflow import make_checkout
 
 
+@pytest.mark.system
 def test_only_a_job_of_the_workflow_takes_a_device_and_only_where_it_may_choose(tmp_path: Path) -> None:
     spectra = ("evaluate", "spectra", "--model", "m", "--calibration", "c", "--out", "o")
     variables = {"TMPDIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0"}

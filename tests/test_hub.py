@@ -7,9 +7,13 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from lorap.artifacts.meta import read_meta
 from tests.command import fault, launch
 from tests.hub import COMMIT, serve_hub
+
+pytestmark = pytest.mark.system
 
 
 def test_a_hub_model_is_fetched_at_the_commit_that_its_revision_stands_for(tmp_path: Path, tiny_folder: Path) -> None:

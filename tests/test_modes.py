@@ -13,6 +13,8 @@ from tests.gguf_file import write_gguf
 from tests.hub import serve_hub
 from tests.results_folder import fill, small_spec
 
+pytestmark = pytest.mark.system
+
 MADE = ("from-folder", "from-gguf", "small", "adapter", "tuned", "exported")
 COMMANDS: tuple[tuple[object, ...], ...] = (
     ("fetch", "model", "--out", "out/from-folder"),

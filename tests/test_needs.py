@@ -128,6 +128,7 @@ def test_no_torch_is_needed_to_tell() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+@pytest.mark.system
 def test_a_compression_stays_within_what_it_asked_for(tmp_path: Path, params: Params, windows: torch.Tensor) -> None:
     """A model of 110 MB, most of them embeddings, so that the bound is more than the libraries."""
     config = FAMILIES["llama-gqa"]()

@@ -101,6 +101,7 @@ def seen(factored: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 NAMES = [f"{family}-{ffn}" for family in FAMILIES for ffn in ("prune", "decompose")]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", NAMES)
 def test_without_lorap_and_without_the_flag_loading_raises(seen: dict[str, dict[str, Any]], name: str) -> None:
     assert "trust_remote_code" in seen[name]["refusal"]

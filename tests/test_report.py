@@ -159,6 +159,7 @@ def test_redecomposition_shows_parameters_after_the_model_that_was_tuned(spec: R
         assert rows.loc[form, "parameters"] == 6_738_415_616 - all_cells(spec.grid).index(cell)
 
 
+@pytest.mark.system
 def test_a_report_is_written_whole_and_the_same_twice(spec: ReportSpec, folder: Path) -> None:
     build_report(spec, folder)
     files = [folder / "report" / name for name in catalogue.report_files()]

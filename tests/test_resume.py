@@ -15,6 +15,8 @@ from lorap.artifacts.names import ADAPTER_WEIGHTS
 from lorap.tuning.checkpoints import HASHES, last_checkpoint
 from tests.command import launch, succeed
 
+pytestmark = pytest.mark.system
+
 STEPS = 40
 OPTIONS = ["--model", "small", "--data", "book.txt", "--form", "factored", "--cutoff", 24, "--rows", 60,
            "--held-out", 4, "--batch", 4, "--micro-batch", 2, "--max-steps", STEPS, "--evaluate-every", 4,

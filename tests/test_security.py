@@ -51,6 +51,7 @@ def load_trusting(work: Path, *folders: str) -> str:
     return subprocess.run(command, cwd=work, env=os.environ | own, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.system
 def test_the_bombs_of_these_tests_go_off(own_model: Path, work: Path) -> None:
     plant(own_model, work)
     load_trusting(work, "model")
@@ -60,6 +61,7 @@ def test_the_bombs_of_these_tests_go_off(own_model: Path, work: Path) -> None:
     assert was_run(work / "b")
 
 
+@pytest.mark.system
 def test_a_folder_full_of_code_is_a_model_like_any_other(own_model: Path, work: Path) -> None:
     plant(own_model, work)
     succeed("plan", "--model", "model", "--sparsity", 0.5)

@@ -63,6 +63,7 @@ def test_accuracies_of_a_built_in_task_are_those_of_plain_likelihoods(
     assert found["protocol"]["tasks"][task]["rows"] == len(rows)
 
 
+@pytest.mark.system
 def test_numbers_are_exactly_those_of_the_command_line_of_lm_eval(
     stories: Path, lorap_data: Path, tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_numbers_are_exactly_those_of_the_command_line_of_lm_eval(
         assert found["tasks"][name] == metrics | {"documents": 25}
 
 
+@pytest.mark.system
 def test_all_seven_tasks_read_their_local_files(stories: Path, lorap_data: Path) -> None:
     """Fails where the file of a built-in task has moved, its columns are listed wrongly or its protocol is thin."""
     found = measure(stories, *TASKS, data=lorap_data / LOCAL, documents=3)
@@ -106,6 +108,7 @@ def test_all_seven_tasks_read_their_local_files(stories: Path, lorap_data: Path)
     assert found["protocol"].items() >= expected.items()
 
 
+@pytest.mark.system
 def test_a_model_that_changed_gets_its_own_numbers(tiny_folder: Path) -> None:
     """Fails where results of the same object, or of the same requests, are served again."""
     model, tokenizer = load_model(tiny_folder), load_tokenizer(tiny_folder)
@@ -143,6 +146,7 @@ def test_progress_is_shown_on_stderr_alone(tiny_folder: Path, capfd: pytest.Capt
     assert "Running loglikelihood requests" in shown.err
 
 
+@pytest.mark.system
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers by an old name
 def test_a_model_with_an_adapter_is_measured_with_it(tiny_folder: Path) -> None:
     """Fails where lm-eval unwraps an adapter or cannot handle one."""

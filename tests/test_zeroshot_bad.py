@@ -120,6 +120,7 @@ def test_documents_without_a_right_answer_are_refused(
     assert f"task {task!r}: " in refusal(tiny_folder, task, tmp_path)
 
 
+@pytest.mark.system
 def test_an_unreachable_hub_is_told_in_one_line(tiny_folder: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.asking import measure\n"

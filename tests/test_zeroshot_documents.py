@@ -55,6 +55,7 @@ def test_local_files_of_the_settings_are_read_where_lorap_data_is_set(
     assert entry["file"] == "piqa/validation.parquet"
 
 
+@pytest.mark.system
 def test_documents_of_the_hub_are_read_at_a_commit(stories: Path, lorap_data: Path, tmp_path: Path) -> None:
     """Fails where a task without local files is not read as lm-eval does, or its protocol does not name the commit."""
     for split in ("train", "validation"):
