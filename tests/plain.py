@@ -13,6 +13,9 @@ from transformers import PreTrainedModel
 
 from tests.published import FFN, QK, VO, attention_ranks, full_rank, removed
 
+ATTENTIONS = ("svd", "awsvd", "afm", "none")  # the treatments that the published procedure has
+FFNS = ("prune", "decompose", "none")
+
 
 @torch.no_grad()
 def compress_plain(

@@ -7,18 +7,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lorap.compression.run import compress
 from lorap.data.corpora import pydoc_rows
 from lorap.data.windows import draw_windows
+from lorap.methods.registry import SLOTS, registered
 from lorap.model.folder import load_model, load_tokenizer
-from tests.compare import BOUND, compressed, total_variation
-from tests.plain import compress_plain
+from tests.compare import BOUND, CPU, compressed, distributions, spec_of, total_variation
+from tests.plain import ATTENTIONS, FFNS, compress_plain
 
-TREATMENTS = [
-    (attention, ffn)
-    for attention in ("svd", "awsvd", "afm", "none")
-    for ffn in ("prune", "decompose", "none")
-    if (attention, ffn) != ("none", "none")
-]
+REGISTERED = [(attention, ffn) for attention in registered("attention") for ffn in registered("ffn")]
+PUBLISHED = [(attention, ffn) for attention, ffn in REGISTERED if attention in ATTENTIONS and ffn in FFNS]
+TREATMENTS = [pair for pair in PUBLISHED if pair != ("none", "none")]
+# Every part of every slot once, beside parts that do little else.
+PARTS = [(slot, name) for slot in SLOTS for name in registered(slot)]
 
 
 def dense(folder: Path) -> PreTrainedModel:
@@ -81,3 +82,26 @@ def test_a_real_model_on_real_text_gives_the_model_of_the_plain_procedure(
     plain = compress_plain(dense(stories), calibration, **settings)
     ours = load_model(compressed(stories, tmp_path / "out", calibration, dtype="float32", **settings))
     assert total_variation(ours, plain, unseen) < BOUND
+
+
+@pytest.mark.parametrize("sparsity", [0.2, 0.5])
+@pytest.mark.parametrize(("slot", "name"), PARTS)
+def test_whatever_part_a_method_has_the_model_is_what_its_plan_says_within_the_budget(
+    family_folder: Path, windows: torch.Tensor, tmp_path: Path, slot: str, name: str, sparsity: float
+) -> None:
+    spec = spec_of(sparsity, **{slot: name})
+    (tmp_path / "out").mkdir()
+    plan = compress(spec, family_folder, windows, tmp_path / "out", CPU, quiet=True)
+    assert plan.removed <= 1
+    if slot != "repair" and name != "none":
+        assert plan.removed == pytest.approx(sparsity, abs=0.04)  # a tiny layer has few ranks and channels
+    loaded = load_model(tmp_path / "out")
+    for layer, layer_plan, shape in zip(loaded.model.layers, plan.layers, plan.shapes, strict=True):
+        weights = (
+            tensor.numel() for name, tensor in layer.named_parameters() if "norm" not in name and "bias" not in name
+        )
+        assert sum(weights) + sum(shape.sizes[bias][0] for bias in layer_plan.biases) == layer_plan.stored(shape)
+    assert torch.isfinite(distributions(loaded, windows)).all()
+    (tmp_path / "dense").mkdir()
+    compress(spec.model_copy(update={"form": "dense"}), family_folder, windows, tmp_path / "dense", CPU, quiet=True)
+    assert total_variation(loaded, load_model(tmp_path / "dense"), windows) < BOUND

@@ -127,7 +127,8 @@ def reshape_layer(layer: Any, plan: dict[str, Any]) -> None:
         layer.mlp = Absent(mlp.down_proj, "down_proj" in biases)
     if plan.get("kv_heads") == 0:
         layer.self_attn = Absent(attention.o_proj, "o_proj" in biases, attention.layer_idx)
-    for name, rank in plan["ranks"].items():
+    borrowers = [name for group in plan.get("shared", []) for name in group[1:]]  # come behind those that lend
+    for name, rank in sorted(plan["ranks"].items(), key=lambda entry: entry[0] in borrowers):
         owner = layer.self_attn if hasattr(attention, name) else layer.mlp
         if isinstance(owner, Absent):
             continue
@@ -179,8 +180,7 @@ class LorapForCausalLM(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = AutoModel.from_config(config.base_config())
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        plans = (config.lorap or {})["layers"]
-        for layer, plan in zip(self.model.layers, plans, strict=True):
+        for layer, plan in zip(self.model.layers, (config.lorap or {})["layers"], strict=True):
             reshape_layer(layer, plan)
         self.post_init()
 
@@ -191,9 +191,9 @@ class LorapForCausalLM(PreTrainedModel, GenerationMixin):
         out = self.model(input_ids=input_ids, **kwargs)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, kept, :])
-        loss = None
         if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+            kwargs |= {"logits": logits, "labels": labels, "vocab_size": self.config.vocab_size}
+        loss = None if labels is None else self.loss_function(**kwargs)
         return CausalLMOutputWithPast(loss, logits, out.past_key_values, out.hidden_states, out.attentions)
 
 

@@ -16,7 +16,7 @@ from lorap.files import read_json, require_space
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 OLD_BUFFER = ".rotary_emb.inv_freq"  # written by transformers before 4.32, read by none
-FORMAT_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+FORMAT_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
 class WeightsReader:
@@ -42,13 +42,16 @@ class WeightsReader:
         return name in self._path_of
 
     def load(self, name: str, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
-        """One tensor by its full name.
+        """One tensor by its full name, in a dtype unless it holds whole numbers.
 
         Raises:
             LorapError: The folder has no such tensor, or it holds values that are not finite.
         """
         path = self._path(name)
-        tensor = self._files[path].get_tensor(name).to(device=device, dtype=dtype)
+        tensor: Tensor = self._files[path].get_tensor(name).to(device=device)
+        if not tensor.is_floating_point():  # an order of outputs
+            return tensor
+        tensor = tensor.to(dtype)
         if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
             raise LorapError(f"{path}: {name} holds values that are not finite in {dtype}")
         return tensor
