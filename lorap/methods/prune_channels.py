@@ -17,17 +17,38 @@ if TYPE_CHECKING:
     from lorap.methods.seen import Seen
 
 
-class Prune(Treatment):
+class PruneChannels(Treatment):
     """Removes channels by ascending score, but for the ``keep_least`` fraction at the bottom."""
 
     slot: ClassVar[Slot] = "ffn"
-    name: Literal["prune"] = "prune"
     keep_least: Annotated[float, Field(ge=0, lt=1, description="least important channels that stay")] = 0.01
 
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """As many channels as the paper's rule leaves."""
         removed = removed_positions(shape.channels, sparsity, self.keep_least)
         return replace(plan, channels=shape.channels - len(removed))
+
+    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
+        """Removes the same channels from gate, up and down."""
+        from lorap.core.channels import kept_channels
+        from lorap.model.family import linear
+        from lorap.model.units import keep_units
+
+        if plan.channels == linear(layer, "gate_proj").out_features:
+            return {}
+        kept = kept_channels(self.scores(layer, seen)["channels"], plan.channels, self.keep_least)
+        keep_units(layer, "channels", kept)
+        return {"channels": kept}
+
+    def workspace(self, sizes: Sizes) -> int:
+        """The weights in float32, for the scores and for the error."""
+        return 18 * sizes.hidden * sizes.channels
+
+
+class Prune(PruneChannels):
+    """Scores channels by what they weigh, times what they read and hold."""
+
+    name: Literal["prune"] = "prune"
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Sizes of what the FFN reads and of what its channels hold."""
@@ -43,23 +64,7 @@ class Prune(Treatment):
         gate, up, down = (linear(layer, name).weight for name in FFN)
         return {"channels": channel_scores(gate, up, down, seen.of("ffn_in").scale(), seen.of("ffn_hidden").scale())}
 
-    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
-        """Removes the same channels from gate, up and down."""
-        from lorap.core.channels import kept_channels
-        from lorap.model.family import linear
-        from lorap.model.units import keep_units
-
-        if plan.channels == linear(layer, "gate_proj").out_features:
-            return {}
-        kept = kept_channels(self.scores(layer, seen)["channels"], plan.channels, self.keep_least)
-        keep_units(layer, "channels", kept)
-        return {"channels": kept}
-
     def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
         """The size of the inputs, which the scores weigh a weight by."""
         key = (INPUT_OF[projection], "compressed", "nothing")
         return seen.of(key[0]).scale() if key in seen.moments else None
-
-    def workspace(self, sizes: Sizes) -> int:
-        """The weights in float32, for the scores and for the error."""
-        return 18 * sizes.hidden * sizes.channels
