@@ -95,13 +95,14 @@ def test_an_option_that_the_chosen_parts_lack_is_refused(project: Path, tiny_fol
     assert re.fullmatch(r"lorap: error: --power: none of attention awsvd, ffn prune, .*; leave it out\n", done.stderr)
 
 
+@pytest.mark.system
 def test_the_oracle_tests_them_too(project: Path) -> None:
     chosen = ("-k", "(smallest or by-score) and llama-gqa and 0.5", "-p", "no:cacheprovider")
     done = run(project, "pytest", "-q", "tests/test_oracle.py", *chosen)
     assert re.search(r"^2 passed", done.stdout.splitlines()[-1]), done.stdout[-2000:]
 
 
-@pytest.mark.workflow
+@pytest.mark.system
 def test_the_report_shows_them_with_their_settings(tmp_path: Path, tiny_folder: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout", tiny_folder)
     add_toys(checkout.folder)
@@ -117,7 +118,7 @@ def test_the_report_shows_them_with_their_settings(tmp_path: Path, tiny_folder: 
     assert any(",smallest," in row for row in ablation[1:])
 
 
-@pytest.mark.workflow
+@pytest.mark.system
 def test_a_new_method_and_a_new_setting_make_nothing_else_stale(copy_of_made: Checkout) -> None:
     copy = copy_of_made
     assert "0 of" not in copy.run("lorap", "verify")
@@ -126,12 +127,12 @@ def test_a_new_method_and_a_new_setting_make_nothing_else_stale(copy_of_made: Ch
     copy.run("lorap", "verify")
 
 
-@pytest.mark.workflow
+@pytest.mark.system
 def test_a_new_setting_of_a_treatment_makes_what_it_made_stale_and_what_follows(copy_of_made: Checkout) -> None:
     copy = copy_of_made
     setting(copy.folder / "lorap/methods/awsvd.py", 'name: Literal["awsvd"] = "awsvd"')
     told = copy.run("lorap", "verify", ok=False)
-    faulty = {line.split("results/demo/")[1].split("/")[0] for line in told.splitlines() if "results/demo/" in line}
+    faulty = set(re.findall(r"results/demo/(\w+)", told))
     assert faulty == {"compress", "report"}
     assert "more are made from these" in told
 
