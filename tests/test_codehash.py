@@ -100,3 +100,29 @@ def test_every_step_starts_in_a_module_that_exists_and_reaches_no_command_and_no
 ) -> None:
     assert module_file(step) is not None
     assert not [name for name in closure(step) if name.startswith(("lorap.cli", "lorap.api"))]
+
+
+def test_a_treatment_is_part_of_its_own_methods_alone(package: Path) -> None:
+    def of_methods() -> dict[str, str]:
+        code = (
+            "from lorap.artifacts.specs import CompressSpec\n"
+            "for name in ('svd', 'awsvd', 'afm'):\n"
+            "    method = {'attention': name, 'ffn': 'prune'}\n"
+            "    run = {'sparsity': 0.5, 'form': 'factored', 'dtype': 'auto', 'batch': 1, 'offload': False}\n"
+            "    print(name, CompressSpec(method=method, **run).sealed().code)\n"
+        )
+        path = {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | path, cwd=package.parent, capture_output=True, check=True
+        )
+        return dict(line.split() for line in done.stdout.decode().splitlines())
+
+    def stale(file: str, text: str) -> set[str]:
+        before = of_methods()
+        (package / file).write_text((package / file).read_text() + text if (package / file).exists() else text)
+        after = of_methods()
+        return {name for name in before if before[name] != after[name]}
+
+    assert stale("methods/brand_new.py", '"""New."""\n\nVALUE = 1\n') == set()
+    assert stale("methods/afm.py", "\nVALUE = 1\n") == {"afm"}
+    assert stale("methods/prune_channels.py", "\nVALUE = 1\n") == {"svd", "awsvd", "afm"}
