@@ -20,6 +20,7 @@ pytestmark = pytest.mark.system
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = Cell(MODEL, CALIBRATION, "svd", 0.5)
 LORAP = Cell(MODEL, CALIBRATION, "lorap", 0.2)
+MAIN = [cell for cell in all_cells(small_spec().grid) if cell.calibration in (None, CALIBRATION)]
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +67,10 @@ def page(browser: Any, file: Path) -> Iterator[Any]:
 
 
 def column(page: Any, table: str, name: str) -> list[str]:
-    """The texts of a column, from top to bottom."""
+    """The texts of a column, from top to bottom, without the differences from what is published."""
     place = page.locator(f"#table-{table} thead th").all_inner_texts().index(name)
-    return page.locator(f"#table-{table} tbody tr td:nth-child({place + 1})").all_inner_texts()
+    cells = page.locator(f"#table-{table} tbody tr td:nth-child({place + 1})").all_inner_texts()
+    return [text.split("\n")[0] for text in cells]
 
 
 def sort(page: Any, table: str, name: str) -> list[float | None]:
@@ -132,8 +134,59 @@ def test_a_click_keeps_the_origin_open_until_the_next(page: Any, spec: ReportSpe
 def test_a_task_names_its_data_and_a_published_number_its_source(page: Any) -> None:
     page.locator("#table-main tbody tr").filter(has_text="svd").first.locator("button").last.hover()
     assert "zero-shot pydoc: num_fewshot 0, dataset set of pydoc" in page.locator("#origin").inner_text()
-    number(page, 15.69).hover()
+    page.locator("#published-main > summary").click()
+    page.locator("#published-main").get_by_role("button", name="15.69", exact=True).hover()
     assert "lihuang258/LoRAP@4e34b7f figures/eval_result.png" in page.locator("#origin").inner_text()
+
+
+def test_published_rows_stand_apart_and_differences_below_the_measured_number(page: Any, spec: ReportSpec) -> None:
+    assert page.locator("#table-main tbody tr").count() == len(MAIN)
+    assert number(page, 15.69).count() == 0
+    value = perplexity(spec, LORAP, "wikitext2")
+    assert number(page, value).locator("..").inner_text() == f"{value:.2f}\n{value - 15.69:+.2f}"
+
+
+def test_the_summary_is_computed_and_each_number_tells_its_origin(page: Any, spec: ReportSpec) -> None:
+    labels = page.locator("#summary dt").all_inner_texts()
+    said = dict(zip(labels, page.locator("#summary dd").all_inner_texts(), strict=True))
+    cells = len(all_cells(spec.grid))
+    assert said["Measured"].startswith(f"{cells - 1} of {cells} cells (for the others see the warnings): llama-7b")
+    assert said["Dense model"].startswith(f"perplexity {perplexity(spec, Cell(MODEL), 'wikitext2'):.2f} on wikitext2; ")
+    assert said["Best method"].startswith("lorap at sparsity 0.2: perplexity 101.25 on wikitext2, ")
+    page.locator("#summary dd button").first.hover()
+    assert "huggyllama/llama-7b" in page.locator("#origin").inner_text()
+
+
+def test_no_table_is_cut_off_and_no_column_is_empty(page: Any) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    cut = "(box) => box.querySelector('table') && box.scrollWidth > box.clientWidth"
+    assert page.locator(".scroll").evaluate_all(f"(boxes) => boxes.filter({cut}).map((box) => box.ariaLabel)") == []
+    for table in page.locator("main table").all():
+        rows = [row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()]
+        assert all(any(texts) for texts in zip(*rows, strict=True)), table.locator("thead").inner_text()
+
+
+@pytest.mark.parametrize("how", ["click", "Enter"])
+def test_a_figure_zooms_by_mouse_and_by_keyboard(page: Any, how: str) -> None:
+    link = page.locator("#figure-pareto_parameters a.zoom")
+    link.click() if how == "click" else link.press("Enter")
+    caption = page.locator("#zoom p")
+    assert caption.inner_text() == catalogue.FIGURES["pareto_parameters"]
+    assert page.locator("#zoom img").bounding_box()["width"] > 1.5 * link.bounding_box()["width"]
+    page.keyboard.press("ArrowRight")
+    assert caption.inner_text() == catalogue.FIGURES["pareto_latency"]
+    page.keyboard.press("Escape")
+    assert not page.locator("#zoom").is_visible()
+
+
+def test_the_reader_may_turn_the_lights_off(page: Any) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    page.get_by_role("button", name="Dark").click()
+    assert page.evaluate(ground) != "rgb(255, 255, 255)"
+    assert "invert" in page.evaluate("getComputedStyle(document.querySelector('figure img')).filter")
+    page.get_by_role("button", name="Light").click()
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
 
 
 def test_warnings_name_what_is_missing_and_what_is_far_from_published(page: Any, spec: ReportSpec) -> None:
@@ -170,7 +223,8 @@ def test_without_scripts_all_is_there_to_read(browser: Any, file: Path) -> None:
     plain = browser.new_context(java_script_enabled=False).new_page()
     plain.goto(file.as_uri())
     assert plain.locator("section[id^=table-]").count() == len(catalogue.TABLES)
-    assert plain.locator("#table-main tbody tr").count() > 20
+    assert plain.locator("#table-main tbody tr").count() == len(MAIN)
+    assert plain.locator("#published-main tbody tr").count() > 20
     assert plain.locator("figure img").count() == len(catalogue.FIGURES)
     plain.context.close()
 

@@ -12,7 +12,7 @@ from lorap.artifacts.names import META
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import new_file, private_folder, sha256_file, write_json
 from lorap.report.figures.all_figures import FIGURES
-from lorap.report.figures.style import STYLE, write_figure
+from lorap.report.figures.style import STYLE, as_svg, write_figure
 from lorap.report.page.webpage import write_page
 from lorap.report.read.facts import parted, read_provenance
 from lorap.report.read.results import is_main, read_results
@@ -37,14 +37,17 @@ def build_report(spec: ReportSpec, folder: Path) -> str:
         for name, title in catalogue.TABLES.items():
             write_table(tables[name], partial / name, title, spec.report.digits)
         (partial / "figures").mkdir()
+        pictures = {}
         for name in catalogue.FIGURES:
             with mpl.rc_context(STYLE):
-                write_figure(FIGURES[name](spec, results, folder), partial / "figures" / name, spec.report.dpi)
+                figure = FIGURES[name](spec, results, folder)
+                write_figure(figure, partial / "figures" / name, spec.report.dpi)
+                pictures[name] = as_svg(figure)
         provenance = read_provenance(spec, folder)
         lasting, measured = parted(provenance)
         write_json(partial / catalogue.PROVENANCE, lasting)
         write_json(partial / catalogue.PROVENANCE_TIMING, measured)
-        write_page(spec, folder, partial, tables, provenance)
+        write_page(spec, folder, partial, results, tables, pictures, provenance)
         (out / META).unlink(missing_ok=True)
         for file in catalogue.report_files():
             (out / file).parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """One style for all figures: legible at the width of a paper's column, told apart by marker and line, not by shade."""
 
+import io
 import math
 from collections.abc import Iterator
 from itertools import cycle
@@ -91,6 +92,13 @@ def write_figure(figure: Figure, stem: Path, dpi: int) -> None:
     """Writes ``stem``.png and .pdf, without the time of day in them."""
     figure.savefig(stem.with_suffix(".png"), dpi=dpi, metadata={"Software": None})
     figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
+
+
+def as_svg(figure: Figure) -> bytes:
+    """The figure for a page, without a ground, a time of day or a version in it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:

@@ -25,29 +25,25 @@ def ablation(varied: Callable[[ReportSpec], list[str]]) -> Callable[[ReportSpec,
 
     def table(spec: ReportSpec, results: pd.DataFrame) -> Table:
         vary, cells = varied(spec), compressed(results)
-        fixed = ["model", "sparsity", *(name for name in [*setting_columns(spec), "calibration"] if name not in vary)]
-        cells = cells[_differs(_comparable(spec, cells, fixed, vary), fixed, vary)]
-        cells = cells.sort_values([*fixed, *vary]).assign(**{SOURCE: MEASURED})
+        settings = [*setting_columns(spec), "calibration"]
+        options = [name for part in PARTS if part in vary for name in options_of(spec, part) if name not in vary]
+        fixed = ["model", "sparsity", *(name for name in settings if name not in [*vary, *options])]
+        cells = cells[_differs(cells, fixed, vary, options)].assign(**{SOURCE: MEASURED})
+        cells = cells.sort_values([*fixed, *vary, *options])
         values = value_measures(spec, cells)
-        return with_origins(cells[[*fixed, *vary, *values, SOURCE, CELL]], values)
+        return with_origins(cells[[*fixed, *vary, *options, *values, SOURCE, CELL]], values)
 
     return table
 
 
-def _comparable(spec: ReportSpec, cells: pd.DataFrame, fixed: list[str], vary: list[str]) -> pd.DataFrame:
-    """The cells; an option that only other treatments of a varied sub-layer have is that of the first beside it."""
-    options = {option for part in PARTS if part in vary for option in options_of(spec, part)}
-    filled = [name for name in fixed if name in options]
-    beside = cells.groupby([name for name in fixed if name not in filled], dropna=False)[filled]
-    return cells.fillna(beside.transform("first")) if filled else cells
-
-
-def _differs(cells: pd.DataFrame, fixed: list[str], vary: list[str]) -> "pd.Series[bool]":
-    """Whether another cell has the same fixed settings and is varied otherwise."""
+def _differs(cells: pd.DataFrame, fixed: list[str], vary: list[str], options: list[str]) -> "pd.Series[bool]":
+    """Whether another cell has the same fixed settings and options, and is varied otherwise."""
     if not vary or cells.empty:
         return pd.Series(False, index=cells.index)
     kinds = cells.assign(kind=cells.groupby(vary, dropna=False).ngroup())
-    return kinds.groupby(fixed, dropna=False)["kind"].transform("nunique") > 1
+    if options:
+        kinds = kinds.fillna(kinds.groupby(fixed, dropna=False)[options].transform("first"))
+    return kinds.groupby([*fixed, *options], dropna=False)["kind"].transform("nunique") > 1
 
 
 def seeds_table(spec: ReportSpec, results: pd.DataFrame) -> Table:

@@ -50,7 +50,8 @@ class Table:
         """For every row the numbers of its notes."""
         if SOURCE not in self.frame:
             return [[] for _ in range(len(self.frame))]
-        return [[self.notes.index(note) + 1 for note in _notes(source)] for source in self.frame[SOURCE]]
+        numbers = {note: number for number, note in enumerate(self.notes, 1)}
+        return [[numbers[note] for note in _notes(source)] for source in self.frame[SOURCE]]
 
     @property
     def marked(self) -> str:
