@@ -11,7 +11,7 @@ from lorap.compression.planning import BIAS_SWITCHES
 from lorap.model.factored import factored_config
 from lorap.model.family import layer_shapes
 from lorap.model.folder import skeleton
-from lorap.model.plan import PROJECTIONS, LayerPlan, LayerShape
+from lorap.model.layer_plan import PROJECTIONS, LayerPlan, LayerShape
 
 
 def random_plan(shape: LayerShape, draw: random.Random, biases: bool) -> LayerPlan:

@@ -12,11 +12,11 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config, Qw
 
 from lorap.artifacts.specs import RedecomposeSpec
 from lorap.compression.dense import export_dense
-from lorap.compression.planning import count_macs, count_parameters
 from lorap.errors import LorapError
+from lorap.model.counting import count_macs, count_parameters
 from lorap.model.family import has, layer_shapes, projection
 from lorap.model.folder import load_model, read_config, skeleton
-from lorap.model.plan import PROJECTIONS, LayerPlan
+from lorap.model.layer_plan import PROJECTIONS, LayerPlan
 from lorap.tuning.loading import load_tuned
 from lorap.tuning.rejoin import redecompose
 from tests.adapters import random_adapter

@@ -12,7 +12,7 @@ from lorap.compression.planning import plan_model
 from lorap.compression.run import wants_of
 from lorap.errors import LorapError
 from lorap.model.folder import load_model, read_config, skeleton
-from lorap.model.plan import READERS
+from lorap.model.layer_plan import READERS
 from tests.compare import CPU, compressed, distributions, method_of
 from tests.conftest import FAMILIES, VOCABULARY, save_random_model
 

@@ -18,7 +18,7 @@ from lorap.methods.seen import Seen
 from lorap.methods.untouched import Untouched
 from lorap.model.family import linear, projection
 from lorap.model.folder import load_model, read_config, skeleton
-from lorap.model.plan import PROJECTIONS, LayerPlan, LayerShape
+from lorap.model.layer_plan import PROJECTIONS, LayerPlan, LayerShape
 from lorap.model.stream import set_linear
 from lorap.settings.method import Method
 from tests.compare import CPU, spec_of, total_variation

@@ -9,12 +9,13 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from lorap.artifacts.specs import RedecomposeSpec
-from lorap.compression.planning import count_parameters, plan_model
+from lorap.compression.planning import plan_model
 from lorap.core.factorise import truncate
+from lorap.model.counting import count_parameters
 from lorap.model.family import projection
 from lorap.model.folder import load_model, read_config, skeleton
+from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.modeling_lorap import LowRankLinear
-from lorap.model.plan import PROJECTIONS
 from lorap.tuning.adapter import Adapter, read_adapter
 from lorap.tuning.loading import load_tuned
 from lorap.tuning.rejoin import plans_again, redecompose

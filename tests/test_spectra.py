@@ -10,7 +10,7 @@ from lorap.core.statistics import Moments
 from lorap.errors import LorapError
 from lorap.evaluation.spectra import POINTS, held_energy, measure_spectra
 from lorap.model.folder import load_model
-from lorap.model.plan import PROJECTIONS
+from lorap.model.layer_plan import PROJECTIONS
 from tests.compare import CPU, compressed
 
 

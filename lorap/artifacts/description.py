@@ -9,7 +9,7 @@ from lorap.artifacts.meta import meta_path
 from lorap.artifacts.names import ADAPTER_CONFIG
 from lorap.errors import LorapError
 from lorap.files import read_json
-from lorap.model.plan import LayerPlan, LayerShape
+from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import dense_shape
 
 CONFIG = "config.json"

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from lorap.artifacts.codehash import code_hash
-from lorap.model.plan import Form
+from lorap.model.layer_plan import Form
 from lorap.settings.method import Method
 from lorap.settings.schema import (
     Calibrate,

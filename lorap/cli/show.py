@@ -9,7 +9,7 @@ from typing import Any
 from lorap.artifacts.description import Description, describe
 from lorap.cli import options
 from lorap.cli.output import print_json
-from lorap.model.plan import LayerPlan, LayerShape
+from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.settings.config import printable
 
 ID = 12  # digits of an id that a person is shown

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lorap.compression.loop import LayerLoop
 from lorap.methods.seen import Gradient
 from lorap.model.family import decoder_layers, linear
-from lorap.model.plan import PROJECTIONS
+from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.stream import fill_layer
 
 Gradients = dict[str, Gradient]

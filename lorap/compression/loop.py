@@ -20,7 +20,7 @@ from lorap.methods.part import Stream, Want
 from lorap.methods.seen import Seen
 from lorap.model.family import decoder_layers, has, projection
 from lorap.model.folder import open_weights
-from lorap.model.plan import READERS
+from lorap.model.layer_plan import READERS
 from lorap.model.stream import stream_layers
 
 

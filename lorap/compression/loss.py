@@ -9,7 +9,7 @@ from lorap.core.factorise import relative_error
 from lorap.methods.part import Treatment
 from lorap.methods.seen import Seen
 from lorap.model.family import has, projection
-from lorap.model.plan import ATTENTION, PROJECTIONS
+from lorap.model.layer_plan import ATTENTION, PROJECTIONS
 from lorap.model.units import KIND, dim_of, places
 
 Errors = dict[str, float]

@@ -19,8 +19,8 @@ from lorap.methods.part import Behind, Want
 from lorap.methods.seen import Seen
 from lorap.model.family import linear
 from lorap.model.folder import DTYPES, read_config, write_companions
+from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.padding import pad_layer
-from lorap.model.plan import PROJECTIONS
 from lorap.model.stream import multiply_out, write_weights
 from lorap.settings.method import Method
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lorap.compression.planning import count_macs, count_parameters
 from lorap.machine.meter import now, peak_memory, reset_peak_memory
+from lorap.model.counting import count_macs, count_parameters
 from lorap.settings.schema import Cost
 
 

@@ -12,8 +12,8 @@ from lorap.core.factorise import spectrum
 from lorap.errors import LorapError
 from lorap.model.family import linear
 from lorap.model.folder import read_config, skeleton
+from lorap.model.layer_plan import INPUT_OF, PROJECTIONS
 from lorap.model.modeling_lorap import LorapConfig
-from lorap.model.plan import INPUT_OF, PROJECTIONS
 
 POINTS = 33  # of every cumulative curve, from rank 0 to full rank
 

@@ -10,7 +10,7 @@ from lorap.core.budget import ffn_ranks
 from lorap.methods.low_rank import EIGENVECTORS, LowRank, inputs_of, set_low_rank
 from lorap.methods.part import Slot, Treatment, Want
 from lorap.methods.registry import registered
-from lorap.model.plan import FFN, LayerPlan, LayerShape
+from lorap.model.layer_plan import FFN, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """Low rank: projections of the attention become thin factors; the metric makes the difference (method.md, 4)."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -8,7 +9,7 @@ from pydantic import Field
 
 from lorap.core.budget import attention_ranks
 from lorap.methods.part import Slot, Treatment, Want
-from lorap.model.plan import ATTENTION, INPUT_OF, READERS, LayerPlan, LayerShape
+from lorap.model.layer_plan import ATTENTION, INPUT_OF, READERS, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ class LowRank(Treatment):
     ] = 3
 
     @staticmethod
+    @abstractmethod
     def metric_of(moments: "Moments | None") -> "Tensor | None":
         """The metric from the statistic of a projection's input: None, (in,) or (in, in); see ``core.factorise``."""
-        raise NotImplementedError
 
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """Ranks by the rule of the paper."""

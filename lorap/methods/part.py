@@ -1,10 +1,11 @@
 """What the parts of a method have in common: treatments of the two sub-layers, repairs, shares."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lorap.model.plan import LayerPlan, LayerShape
+from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 from lorap.strict import Strict
 
@@ -21,7 +22,7 @@ Behind = Literal["nothing", "attention", "layer"]
 
 @dataclass(frozen=True)
 class Want:
-    """A statistic of one of the inputs of a layer's projections (``model.plan.READERS``).
+    """A statistic of one of the inputs of a layer's projections (``model.layer_plan.READERS``).
 
     Attributes:
         input: Name of the input.
@@ -76,21 +77,21 @@ class Treatment(Worker):
         """The treatment as it is beside that of the attention; an FFN's may depend on it."""
         return self
 
+    @abstractmethod
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """A plan in which this sub-layer has lost the fraction ``sparsity`` of its weights."""
-        raise NotImplementedError
 
     def scores(self, layer: "nn.Module", seen: "Seen") -> Mapping[str, "Tensor"]:
         """The importance of every unit of a dense layer, by the field of a plan that counts these units."""
         return {}
 
+    @abstractmethod
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
         """Changes a layer in place to what the plan says.
 
         Returns:
             Where units were removed, the indices of those kept, by the field of the plan that counts them.
         """
-        raise NotImplementedError
 
     def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
         """The metric of the norm in which this treatment keeps a weight's error small (``core.factorise``)."""
@@ -106,9 +107,9 @@ class Repair(Worker):
         """The plan with what the repair adds, such as biases."""
         return plan
 
+    @abstractmethod
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Repairs a compressed layer in place."""
-        raise NotImplementedError
 
 
 class Share(Part):
@@ -117,6 +118,7 @@ class Share(Part):
     slot: ClassVar[Slot] = "share"
     surveys: ClassVar[bool] = False
 
+    @abstractmethod
     def allot(
         self,
         treatments: Sequence[Treatment],
@@ -132,4 +134,3 @@ class Share(Part):
             sparsity: The fraction of the weights of each treated sub-layer that is to go, over all layers.
             scores: Of every layer's units, by the field of a plan that counts them; empty without a survey.
         """
-        raise NotImplementedError

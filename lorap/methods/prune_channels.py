@@ -8,7 +8,7 @@ from pydantic import Field
 
 from lorap.core.budget import removed_positions
 from lorap.methods.part import Slot, Treatment, Want
-from lorap.model.plan import FFN, INPUT_OF, LayerPlan, LayerShape
+from lorap.model.layer_plan import FFN, INPUT_OF, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 
 if TYPE_CHECKING:

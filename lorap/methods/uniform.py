@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from lorap.methods.part import Share, Treatment
-from lorap.model.plan import LayerPlan, LayerShape
+from lorap.model.layer_plan import LayerPlan, LayerShape
 
 if TYPE_CHECKING:
     from torch import Tensor

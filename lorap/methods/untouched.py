@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorap.methods.part import Slot, Treatment
-from lorap.model.plan import LayerPlan, LayerShape
+from lorap.model.layer_plan import LayerPlan, LayerShape
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,8 +7,8 @@ from transformers import PreTrainedConfig
 
 from lorap.errors import LorapError
 from lorap.model import modeling_lorap
+from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.modeling_lorap import FORMAT, LorapConfig, LorapForCausalLM
-from lorap.model.plan import LayerPlan, LayerShape
 
 
 def factored_config(config: PreTrainedConfig, layers: Sequence[LayerPlan]) -> LorapConfig:

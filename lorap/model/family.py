@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorap.errors import LorapError
+from lorap.model.layer_plan import ATTENTION, FFN, PROJECTIONS, LayerShape
 from lorap.model.modeling_lorap import Absent, LowRankLinear, Narrow, PivotedLinear
-from lorap.model.plan import ATTENTION, FFN, PROJECTIONS, LayerShape
 
 # What some families do to embeddings or logits outside of their layers, where a factored model does not follow.
 SCALINGS = ("embedding_multiplier", "logits_scaling", "logit_scale", "final_logit_softcapping")

@@ -20,8 +20,8 @@ from lorap.errors import LorapError
 from lorap.files import read_json, write_json
 from lorap.model import modeling_lorap
 from lorap.model.family import decoder_layers
+from lorap.model.layer_plan import Form
 from lorap.model.modeling_lorap import LorapConfig, LorapForCausalLM
-from lorap.model.plan import Form
 from lorap.model.stream import multiply_out, untied_state
 from lorap.model.weights import WeightsReader
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lorap.model.family import bias_of, has, linear, projection
+from lorap.model.layer_plan import ATTENTION, FFN, LayerPlan, LayerShape
 from lorap.model.modeling_lorap import head_dims
-from lorap.model.plan import ATTENTION, FFN, LayerPlan, LayerShape
 
 
 @torch.no_grad()

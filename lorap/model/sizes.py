@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lorap.errors import LorapError
-from lorap.model.plan import ATTENTION, LayerShape
+from lorap.model.layer_plan import ATTENTION, LayerShape
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 

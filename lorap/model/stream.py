@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorap.model.family import bias_of, decoder_layers, has, parent, projection
+from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.modeling_lorap import LowRankLinear, Narrow
-from lorap.model.plan import PROJECTIONS
 from lorap.model.weights import SINGLE, WeightsReader, WeightsWriter
 
 LAYER_PREFIX = "model.layers.{}."

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from lorap.model.family import linear
+from lorap.model.layer_plan import ATTENTION, FFN
 from lorap.model.modeling_lorap import Absent
-from lorap.model.plan import ATTENTION, FFN
 from lorap.model.stream import set_linear
 
 OF = {"channels": FFN, "kv_heads": ATTENTION}  # the projections that have a unit, by the field of a plan that counts it

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from lorap.model.plan import Form
+from lorap.model.layer_plan import Form
 from lorap.settings.method import Method
 from lorap.settings.sources import CorpusSource, Dtype, ModelSource, Name
 from lorap.strict import Strict

@@ -13,7 +13,7 @@ from lorap.artifacts.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from lorap.errors import LorapError
 from lorap.files import read_json
 from lorap.model.family import decoder_layers, has, projection
-from lorap.model.plan import ATTENTION, PROJECTIONS
+from lorap.model.layer_plan import ATTENTION, PROJECTIONS
 from lorap.model.weights import WeightsReader
 
 PREFIX = "base_model.model.model.layers.{}.{}.{}.lora_{}.weight"

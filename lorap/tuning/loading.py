@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from lorap.artifacts.meta import meta_path, read_meta
 from lorap.model.folder import load_model
-from lorap.model.plan import Form
+from lorap.model.layer_plan import Form
 from lorap.tuning.adapter import require_base
 
 

@@ -17,8 +17,8 @@ from lorap.errors import LorapError
 from lorap.files import read_json, write_json
 from lorap.model.family import Projection
 from lorap.model.folder import UNUSABLE, first_line
+from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.modeling_lorap import LowRankLinear, Narrow, PivotedLinear
-from lorap.model.plan import PROJECTIONS
 from lorap.settings.schema import Tune
 from lorap.tuning.adapter import read_adapter
 

@@ -19,8 +19,8 @@ from lorap.files import write_json
 from lorap.model.factored import factored_config, read_plans
 from lorap.model.family import bias_of, has, layer_shapes, projection
 from lorap.model.folder import open_weights, read_config, skeleton, write_companions
+from lorap.model.layer_plan import INPUT_OF, PROJECTIONS, LayerPlan
 from lorap.model.modeling_lorap import LorapConfig, LowRankLinear, PivotedLinear
-from lorap.model.plan import INPUT_OF, PROJECTIONS, LayerPlan
 from lorap.model.stream import Layers, set_factors, set_linear, stream_layers, write_weights
 from lorap.tuning.adapter import Adapter, read_adapter, require_base
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorap.methods.part import Share, Treatment
-from lorap.model.plan import LayerPlan, LayerShape
+from lorap.model.layer_plan import LayerPlan, LayerShape
 
 if TYPE_CHECKING:
     from torch import Tensor

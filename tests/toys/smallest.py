@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from lorap.methods.prune_channels import PruneChannels
-from lorap.model.plan import FFN
+from lorap.model.layer_plan import FFN
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
