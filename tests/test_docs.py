@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorap.cli.main import parse
+from tests.test_structure import LAYERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")), *sorted((ROOT / "docs").iterdir())]
@@ -54,3 +55,11 @@ def test_commands_have_the_options_that_are_shown(page: Path) -> None:
 
 def test_the_readme_fits_on_a_few_screens() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_picture_of_the_rooms_has_them_all_and_shows_imports_that_are_allowed() -> None:
+    picture = (ROOT / "docs" / "architecture.md").read_text().partition("flowchart BT")[2].partition("```")[0]
+    assert set(re.findall(r"(\w+)\[", picture)) == set(LAYERS) - {"bare"}
+    arrows = re.findall(r"(\w+)\[.*\] --> (.*)", picture)
+    shown = {(room, other) for room, others in arrows for other in others.split(" & ")}
+    assert [(room, other) for room, other in shown if other not in LAYERS[room]] == []
