@@ -17,6 +17,7 @@ def run(script: str, folder: Path, *argv: object) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("texts", [(), ("--text", "book.txt", "--held-out", "book.txt")], ids=["reference", "own"])
 def test_a_model_is_compressed_measured_and_exported(work: Path, texts: tuple[str, ...]) -> None:
     done = run("compress_your_model.py", work, "model", *texts, "--windows", 4, "--sparsity", 0.3, 0.5)

@@ -50,6 +50,7 @@ def test_each_extra_brings_what_its_commands_may_miss() -> None:
     assert everything.extras == EXTRAS.keys() - {"workflow"}
 
 
+@pytest.mark.system
 def test_what_is_installed_without_extras_compresses_loads_and_measures(
     bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
