@@ -13,7 +13,7 @@ from lorap.artifacts.specs import ReportSpec
 from lorap.files import new_file, private_folder, sha256_file, write_json
 from lorap.report.figures.all_figures import FIGURES
 from lorap.report.figures.style import STYLE, as_svg, write_figure
-from lorap.report.page.webpage import write_page
+from lorap.report.page.webpage import page
 from lorap.report.read.facts import parted, read_provenance
 from lorap.report.read.results import is_main, read_results
 from lorap.report.read.scores import score_columns
@@ -47,7 +47,8 @@ def build_report(spec: ReportSpec, folder: Path) -> str:
         lasting, measured = parted(provenance)
         write_json(partial / catalogue.PROVENANCE, lasting)
         write_json(partial / catalogue.PROVENANCE_TIMING, measured)
-        write_page(spec, folder, partial, results, tables, pictures, provenance)
+        html = page(spec, folder, results, tables, pictures, provenance)
+        (partial / catalogue.PAGE).write_text(html, encoding="utf-8")
         (out / META).unlink(missing_ok=True)
         for file in catalogue.report_files():
             (out / file).parent.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,7 @@ from lorap.report.tables.main_table import DIFFERENCE
 from lorap.report.tables.sourced import CELL, Table
 
 RELATIVE = 0.05  # of a perplexity: a few times the spread over calibration seeds
-POINTS = (
-    2.0  # of an accuracy in percent: about one standard error of the smallest of the seven tasks, all of its documents
-)
+POINTS = 2.0  # of an accuracy in percent: about one standard error of the smallest of the seven tasks, taken whole
 TOLERANCE = f"more than {RELATIVE:.0%} of a perplexity or {POINTS:g} points of an accuracy"
 
 

@@ -80,12 +80,8 @@ class _Model:
             yield _parts(f"perplexity {{}} on {text}", self._number(self.base, text, PERPLEXITY.format(text)))
         for name, measure in score_measures(self.spec).items():
             if name not in SEVEN and pd.notna(self.base[name]):
-                what, tasks = (
-                    ("mean accuracy", "the seven tasks")
-                    if name == AVERAGE
-                    else ("accuracy", name.removesuffix(TASK.format("")))
-                )
-                yield _parts(f"{what} {{}} % on {tasks}", self._number(self.base, name, measure))
+                tasks = "average of the seven tasks" if name == AVERAGE else name.removesuffix(TASK.format(""))
+                yield _parts(f"accuracy {{}} % ({tasks})", self._number(self.base, name, measure))
 
     def best(self) -> Iterator[list[Part]]:
         """The lowest perplexity at each sparsity, among the methods that removed as much."""
@@ -103,9 +99,8 @@ class _Model:
             lost, won = before[self.text] - self.base[self.text], before[self.text] - row[self.text]
             share = f", which wins back {won / lost:.0%} of what compression had cost" if lost > 0 < won else ""
             numbers = self._perplexity(before), self._perplexity(row)
-            yield _parts(
-                f"{_at(row)}: perplexity from {{}} to {{}} ({row['tuning']}, {row['kept_as']}){share}", *numbers
-            )
+            how = f"{row['tuning']}, {row['kept_as']}"
+            yield _parts(f"{_at(row)}: perplexity from {{}} to {{}} ({how}){share}", *numbers)
 
     def size(self) -> Iterator[list[Part]]:
         """Parameters of the best at each sparsity, and how fast they read a prompt."""
@@ -114,13 +109,10 @@ class _Model:
             kept = row["parameters"] / self.base["parameters"]
             share = f", {kept:.0%} of the dense model's" if pd.notna(kept) else ""
             speed = self.base[prefill] / row[prefill] if prefill else float("nan")
-            fast = (
-                f"reads a prompt {speed:.2f} times as fast as the dense model"
-                if pd.notna(speed)
-                else f"speed {NOT_MEASURED}"
-            )
-            parameters = self._number(row, "parameters", COST)
-            yield _parts(f"{_at(row)}: {{}} parameters{share}, {fast}", parameters)
+            fast = f"speed {NOT_MEASURED}"
+            if pd.notna(speed):
+                fast = f"reads a prompt {speed:.2f} times as fast as the dense model"
+            yield _parts(f"{_at(row)}: {{}} parameters{share}, {fast}", self._number(row, "parameters", COST))
 
     def _best(self) -> list[Row]:
         """The best untuned cell at each sparsity; one that removed less than others of its sparsity does not count."""

@@ -23,21 +23,19 @@ from lorap.report.tables.sourced import Table
 TEMPLATE = "page.html.j2"
 
 
-def write_page(
+def page(
     spec: ReportSpec,
     folder: Path,
-    out: Path,
     results: pd.DataFrame,
     tables: Mapping[str, Table],
     pictures: Mapping[str, bytes],
     provenance: Mapping[str, Any],
-) -> None:
-    """Writes the page of a report.
+) -> str:
+    """The page of a report, as HTML.
 
     Args:
         spec: The grid and what it uses.
         folder: The results of the grid.
-        out: The report's folder.
         results: A row for each cell, as ``read_results`` gives them.
         tables: The tables by name.
         pictures: The figures by name, as SVG.
@@ -63,7 +61,7 @@ def write_page(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    (out / catalogue.PAGE).write_text(environment.get_template(TEMPLATE).render(content), encoding="utf-8")
+    return environment.get_template(TEMPLATE).render(content)
 
 
 def _line(line: Line, origins: Origins) -> dict[str, Any]:
