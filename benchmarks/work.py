@@ -16,7 +16,8 @@ from lorap.data.corpora import pydoc_rows, read_text
 from lorap.data.windows import cut_windows, draw_windows
 from lorap.evaluation.perplexity import window_losses
 from lorap.machine.meter import peak_memory
-from lorap.model.folder import load_model, load_tokenizer
+from lorap.model.folder import load_model
+from lorap.model.tokenizer import load_tokenizer
 from lorap.settings.method import Method
 from tests.plain import compress_plain
 

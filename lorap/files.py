@@ -153,7 +153,7 @@ def read_json(path: Path) -> Any:
         raise LorapError(f"{path}: no such file") from error
     except OSError as error:
         raise LorapError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LorapError(f"{path}: not valid JSON ({error})") from error
 
 

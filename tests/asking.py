@@ -11,7 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lorap.artifacts.specs import ZeroshotSpec
 from lorap.evaluation.choice import choice_documents
 from lorap.evaluation.zeroshot import measure_zeroshot
-from lorap.model.folder import load_model, load_tokenizer
+from lorap.model.folder import load_model
+from lorap.model.tokenizer import load_tokenizer
 from lorap.settings.schema import Zeroshot
 
 LOCAL = "data/zeroshot"  # below the folder of real data

@@ -94,7 +94,7 @@ def endless(folder: Path) -> None:
         (edit(rank_pattern={"q_proj": 2}), r"rank_pattern is {'q_proj': 2}"),
         (edit(modules_to_save=["lm_head"]), r"modules_to_save is \['lm_head'\]"),
         (edit(auto_mapping={"parent_library": "os", "base_model_class": "system"}), r"auto_mapping is"),
-        (edit(r=0), r"r 0 and lora_alpha 8, expected a rank of at least 1"),
+        (edit(r=0), r"r 0, expected a rank of at least 1"),
         (edit(r=5), r"is \(.*\), but config.json makes it"),
         (thin, r"no tensor base_model\S+ in its safetensors"),
         (wide, r"is \(.*\), but config.json makes it"),

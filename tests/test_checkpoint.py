@@ -13,7 +13,8 @@ from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import plan_model
 from lorap.compression.run import compress_layer
 from lorap.errors import LorapError
-from lorap.model.folder import load_model, load_tokenizer, read_config
+from lorap.model.folder import load_model, read_config
+from lorap.model.tokenizer import load_tokenizer
 from tests.compare import BOUND, CPU, compressed, method_of, total_variation
 from tests.conftest import FAMILIES, save_random_model
 

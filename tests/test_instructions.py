@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from lorap.artifacts.specs import TuneSpec
 from lorap.data.instructions import IGNORED, instruction_example, read_instructions, text_examples, tuning_rows
 from lorap.errors import LorapError
-from lorap.model.folder import load_tokenizer
+from lorap.model.tokenizer import load_tokenizer
 from tests.adapters import TUNE
 
 ROW = {"instruction": "Name a colour.", "input": "", "output": "Blue."}

@@ -60,7 +60,9 @@ def test_the_sizes_of_a_model_are_those_of_its_weights(family: str, tmp_path: Pa
     [
         ({"hidden_size": 64, "num_attention_heads": 4}, "intermediate_size: missing"),
         ({"dtype": "float64"}, "dtype is 'float64', expected one of float32, float16, bfloat16"),
-        ([], "expected the configuration of a model"),
+        ([], r"not a usable configuration \(no JSON object\)"),
+        ({"hidden_size": "64"}, "hidden_size: got '64', expected a whole number of at least 1"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers: got 1000000000, expected at most 1000"),
     ],
 )
 def test_a_config_that_tells_too_little_is_named(tmp_path: Path, content: Any, told: str) -> None:

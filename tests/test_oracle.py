@@ -11,7 +11,8 @@ from lorap.compression.run import compress
 from lorap.data.corpora import pydoc_rows
 from lorap.data.windows import draw_windows
 from lorap.methods.registry import SLOTS, registered
-from lorap.model.folder import load_model, load_tokenizer
+from lorap.model.folder import load_model
+from lorap.model.tokenizer import load_tokenizer
 from tests.compare import BOUND, CPU, compressed, distributions, spec_of, total_variation
 from tests.plain import ATTENTIONS, FFNS, compress_plain
 

@@ -13,7 +13,8 @@ from lorap.artifacts.names import ADAPTER_WEIGHTS
 from lorap.artifacts.specs import TuneSpec
 from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
-from lorap.model.folder import load_model, load_tokenizer
+from lorap.model.folder import load_model
+from lorap.model.tokenizer import load_tokenizer
 from lorap.tuning.checkpoints import prepare_checkpoints
 from lorap.tuning.lora import attach
 from lorap.tuning.train import train

@@ -16,7 +16,8 @@ import torch
 from lorap.evaluation.choice import choice_documents
 from lorap.evaluation.tasks import TASKS, write_tasks
 from lorap.evaluation.zeroshot import draw_rows, measure_zeroshot
-from lorap.model.folder import load_model, load_tokenizer
+from lorap.model.folder import load_model
+from lorap.model.tokenizer import load_tokenizer
 from tests.asking import (
     LOCAL,
     Question,

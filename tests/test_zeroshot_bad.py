@@ -14,7 +14,8 @@ import torch
 from lorap.errors import LorapError
 from lorap.evaluation.tasks import TASKS
 from lorap.evaluation.zeroshot import measure_zeroshot
-from lorap.model.folder import load_model, load_tokenizer
+from lorap.model.folder import load_model
+from lorap.model.tokenizer import load_tokenizer
 from tests.asking import measure, spec_of
 
 CHOICES = {"text": ["yes", "no"], "label": ["A", "B"]}

@@ -57,7 +57,7 @@ def fetch_manifest(manifest: Path, out: Path) -> bool:
 def make_calibration(spec: CalibrateSpec, model: Path, text: Path | None, out: Path) -> None:
     """Draws calibration windows with a model's tokenizer."""
     from lorap.data.draw import calibrate
-    from lorap.model.folder import load_tokenizer
+    from lorap.model.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     origin: dict[str, str] = {}
@@ -70,7 +70,8 @@ def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, quiet:
     """Plans every layer of a model, after a survey where the method's share asks for one."""
     from lorap.compression.survey import plan_for
     from lorap.data.calibration import read_calibration
-    from lorap.model.folder import find_tokenizer, read_config
+    from lorap.model.folder import read_config
+    from lorap.model.tokenizer import find_tokenizer
 
     config = read_config(model)
     input_ids = read_calibration(calibration, find_tokenizer(model)) if calibration else None
@@ -82,7 +83,7 @@ def compress_model(spec: CompressSpec, model: Path, calibration: Path, out: Path
     """Compresses a model."""
     from lorap.compression.run import compress
     from lorap.data.calibration import read_calibration
-    from lorap.model.folder import find_tokenizer
+    from lorap.model.tokenizer import find_tokenizer
 
     input_ids = read_calibration(calibration, find_tokenizer(model))
     inputs = {"model": model, "calibration": calibration}
@@ -104,7 +105,7 @@ def redecompose_model(
 ) -> None:
     """Joins an adapter to the factors of its model."""
     from lorap.data.calibration import read_calibration
-    from lorap.model.folder import find_tokenizer
+    from lorap.model.tokenizer import find_tokenizer
     from lorap.tuning.rejoin import redecompose
 
     inputs, input_ids = {"model": model, "adapter": adapter}, None

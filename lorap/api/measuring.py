@@ -67,7 +67,8 @@ def _result(
     from lorap.evaluation.perplexity import measure_perplexity
     from lorap.evaluation.spectra import measure_spectra
     from lorap.evaluation.zeroshot import measure_zeroshot
-    from lorap.model.folder import DTYPES, find_tokenizer, load_tokenizer
+    from lorap.model.folder import DTYPES
+    from lorap.model.tokenizer import find_tokenizer, load_tokenizer
     from lorap.tuning.loading import load_tuned
 
     if isinstance(spec, SpectraSpec):

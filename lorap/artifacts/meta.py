@@ -13,6 +13,7 @@ from typing import Any
 
 from lorap.artifacts.names import META, TIMING
 from lorap.artifacts.specs import Spec
+from lorap.errors import LorapError
 from lorap.files import new_file, new_folder, read_json, sha256_file, write_json
 
 PACKAGES = ("lorap", "torch", "transformers", "tokenizers", "safetensors", "datasets", "peft", "lm_eval")
@@ -92,8 +93,15 @@ def meta_beside(file: Path) -> Path:
 
 
 def read_meta(artifact: Path) -> dict[str, Any]:
-    """The meta of an artifact; raises a LorapError where it has none."""
-    return read_json(meta_path(artifact))
+    """The meta of an artifact.
+
+    Raises:
+        LorapError: It has none, or a damaged one.
+    """
+    meta = read_json(meta_path(artifact))
+    if not isinstance(meta, dict):
+        raise LorapError(f"{meta_path(artifact)}: damaged, expected a JSON object; make the artifact again")
+    return meta
 
 
 def is_made_from(out: Path, spec: Spec, inputs: Mapping[str, Path]) -> bool:
@@ -104,8 +112,10 @@ def is_made_from(out: Path, spec: Spec, inputs: Mapping[str, Path]) -> bool:
     ids = {role: artifact_id(path) for role, path in inputs.items()}
     if (meta.get("spec"), meta.get("inputs")) != (json.loads(spec.canonical()), ids):
         return False
-    files = {out / name: sha256 for name, sha256 in meta["sha256"].items()}
-    return all(file.is_file() and sha256_file(file) == sha256 for file, sha256 in files.items())
+    files = meta.get("sha256")
+    return isinstance(files, dict) and all(
+        (out / name).is_file() and sha256_file(out / name) == sha256 for name, sha256 in files.items()
+    )
 
 
 def content_id(spec: Mapping[str, Any], inputs: Mapping[str, str], files: Mapping[str, str] | str) -> str:

@@ -78,6 +78,7 @@ def run(arguments: Namespace) -> None:
     """Runs the command that was asked for, with heavy libraries kept quiet."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # what is wrong with a model is said in lorap's own words
     if arguments.quiet:
         os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
     if getattr(arguments, "spec", None) and getattr(arguments, "device", None) == "auto":

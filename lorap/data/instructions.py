@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from lorap.artifacts.specs import TuneSpec
 from lorap.data.corpora import is_table, load_rows, read_table, read_text, split_file
 from lorap.errors import LorapError
+from lorap.model.tokenizer import encode
 from lorap.settings.sources import FilesCorpus, InstructionsCorpus, PydocCorpus
 
 if TYPE_CHECKING:
@@ -99,15 +100,15 @@ def read_instructions(path: Path) -> Sequence[Mapping[str, str]]:
 def instruction_example(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, str], cutoff: int) -> Example:
     """An instruction and its response as tokens: the prompt has no loss, EOS ends the response where it fits."""
     prompt = (WITH_INPUT if row["input"].strip() else WITHOUT_INPUT).format(**row)
-    ids = tokenizer(prompt + row["output"], truncation=True, max_length=cutoff)["input_ids"]
+    ids = encode(tokenizer, prompt + row["output"], truncation=True, max_length=cutoff)
     if len(ids) < cutoff and ids[-1] != tokenizer.eos_token_id and tokenizer.eos_token_id is not None:
         ids = [*ids, tokenizer.eos_token_id]
-    asked = min(len(tokenizer(prompt, truncation=True, max_length=cutoff)["input_ids"]), len(ids))
+    asked = min(len(encode(tokenizer, prompt, truncation=True, max_length=cutoff)), len(ids))
     return {"input_ids": ids, "labels": [IGNORED] * asked + ids[asked:]}
 
 
 def text_examples(tokenizer: PreTrainedTokenizerBase, text: str, cutoff: int) -> list[Example]:
     """Plain text as rows of ``cutoff`` tokens without overlap; every token has a loss but a row's first."""
-    ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
+    ids = encode(tokenizer, text, verbose=False)
     starts = range(0, len(ids) - cutoff + 1, cutoff)
     return [{"input_ids": ids[s : s + cutoff], "labels": ids[s : s + cutoff]} for s in starts]

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lorap.errors import LorapError
+from lorap.model.tokenizer import encode
 
 
 def draw_windows(
@@ -27,7 +28,7 @@ def draw_windows(
     while len(windows) < nsamples:
         index = draw.randint(0, len(rows) - 1) if len(rows) > 1 else 0
         if rows and index not in tokens:
-            ids = tokenizer(rows[index], verbose=False)["input_ids"]
+            ids = encode(tokenizer, rows[index], verbose=False)
             tokens[index] = ids if len(ids) > seqlen else []
         if not windows and len(tokens) == len(rows) and not any(tokens.values()):
             raise LorapError(f"{name}: too short, no row of {len(rows)} has more than {seqlen} tokens; lower --seqlen")
@@ -58,7 +59,7 @@ def cut_windows(
     Raises:
         LorapError: The text is too short for the windows asked for.
     """
-    ids = tokenizer(text, split_special_tokens=split_special_tokens, verbose=False)["input_ids"]
+    ids = encode(tokenizer, text, split_special_tokens=split_special_tokens, verbose=False)
     available = len(ids) // seqlen
     wanted = available if windows is None else windows
     if available < max(1, wanted):

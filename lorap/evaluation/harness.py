@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorap.data.hub import downloading
 from lorap.errors import LorapError
-from lorap.model.folder import first_line
+from lorap.model.reading import first_line
 
 CPU_BATCH = 16
 # What lm-eval raises for a document that has not the form its task expects.

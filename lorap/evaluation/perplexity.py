@@ -1,6 +1,7 @@
 """Perplexity by the published protocol: windows without overlap from one text (method.md, evaluation)."""
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lorap.files import sha256_text
 from lorap.settings.sources import FilesCorpus
 
 JOIN = "\n\n"
+LARGEST_LOSS = math.log(sys.float_info.max)  # in nats; a random guess is at the logarithm of the vocabulary
 
 
 def measure_perplexity(
@@ -45,8 +47,10 @@ def measure_perplexity(
         "dtype": str(model.dtype).removeprefix("torch."),
     }
     tokens = windows.shape[0] * (windows.shape[1] - 1)
-    value = math.exp(sum(window_losses(model, windows, spec.batch, quiet)) / tokens)
-    return {"perplexity": value, "tokens": tokens, "protocol": protocol}
+    loss = sum(window_losses(model, windows, spec.batch, quiet)) / tokens
+    if loss > LARGEST_LOSS:
+        raise LorapError(f"{spec.corpus}: {loss:.3g} nats a token, too many for a perplexity; are the weights damaged?")
+    return {"perplexity": math.exp(loss), "tokens": tokens, "protocol": protocol}
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from lorap.evaluation.cost import measure_cost
 from lorap.evaluation.perplexity import measure_perplexity
 from lorap.evaluation.zeroshot import measure_zeroshot
 from lorap.files import write_json
-from lorap.model.folder import load_tokenizer
+from lorap.model.tokenizer import load_tokenizer
 from lorap.tuning.loading import load_tuned
 
 

@@ -6,15 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from lorap.errors import LorapError
 from lorap.files import read_json, write_json
@@ -22,6 +14,8 @@ from lorap.model import modeling_lorap
 from lorap.model.family import decoder_layers
 from lorap.model.layer_plan import Form
 from lorap.model.modeling_lorap import LorapConfig, LorapForCausalLM
+from lorap.model.reading import reading
+from lorap.model.sizes import REQUIRED, read_raw_config
 from lorap.model.stream import multiply_out, untied_state
 from lorap.model.weights import WeightsReader
 
@@ -34,12 +28,6 @@ COMPANIONS = ("tokenizer*.json", "tokenizer*.model", "vocab*.json", "vocab*.txt"
               "chat_template*.jinja", "LICENSE", "LICENSE*.txt", "LICENSE*.md", "NOTICE", "NOTICE*.txt",
               "NOTICE*.md")  # fmt: skip
 CODE = "auto_map"  # names classes in a folder's .py files or in another repository, for who trusts remote code
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
-# What transformers raises for a configuration, weights or a tokenizer that it cannot use.
-UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
-            StrictDataclassError)  # fmt: skip
-# Keys for which transformers silently puts in a size of its own.
-SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -52,19 +40,14 @@ def read_config(path: Path) -> PreTrainedConfig:
     file = path / "config.json" if path.is_dir() else path
     if not file.is_file():
         raise LorapError(f"{path}: no model there, expected a folder with a config.json; see 'lorap fetch --help'")
-    raw = read_json(file)
-    if not isinstance(raw, dict):
-        raise LorapError(f"{file}: not a usable configuration (no JSON object)")
-    for key in SIZES:
-        if key in raw and (not isinstance(raw[key], int) or raw[key] < 1):
-            raise LorapError(f"{file}: {key}: got {raw[key]!r}, expected a whole number of at least 1")
-    try:
+    raw = read_raw_config(file)
+    with reading(f"{file}: not a usable configuration"):
         config = AutoConfig.from_pretrained(file, trust_remote_code=False)
-    except UNUSABLE as error:
-        raise LorapError(f"{file}: not a usable configuration ({first_line(error)})") from error
-    fields = config.to_dict()
-    if missing := [key for key in SIZES if key in fields and key not in raw]:
-        raise LorapError(f"{file}: {', '.join(missing)}: missing, required of a {config.model_type} model")
+        dense = config.base_config() if isinstance(config, LorapConfig) else config
+        fields = dense.to_dict()
+    if missing := [key for key in REQUIRED if key in fields and key not in raw]:
+        raise LorapError(f"{file}: {', '.join(missing)}: missing, required of a {dense.model_type} model")
+    config.return_dict, config.output_hidden_states, config.output_attentions = True, False, False
     return config
 
 
@@ -74,11 +57,8 @@ def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
     Raises:
         LorapError: The architecture is not supported.
     """
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except UNUSABLE as error:
-        raise LorapError(f"{config.model_type}: architecture not supported ({first_line(error)})") from error
+    with reading(f"{config.model_type}: architecture not supported"), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     decoder_layers(model)
     return model.eval()
 
@@ -95,12 +75,10 @@ def load_model(
     """
     config = read_config(folder)
     open_weights(folder, skeleton(config))
-    try:
+    with reading(f"{folder}: cannot be loaded"):
         model = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=dtype or config.dtype, trust_remote_code=False
         )
-    except UNUSABLE as error:
-        raise LorapError(f"{folder}: cannot be loaded ({first_line(error)})") from error
     if form == "dense":
         for layer in decoder_layers(model):
             multiply_out(layer)
@@ -116,26 +94,6 @@ def open_weights(folder: Path, model: PreTrainedModel) -> WeightsReader:
     weights = WeightsReader(folder)
     weights.require(untied_state(model), set(model.all_tied_weights_keys))
     return weights
-
-
-def find_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer in a model folder, None where it has none."""
-    return load_tokenizer(folder) if any((folder / name).is_file() for name in TOKENIZERS) else None
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a model folder.
-
-    Raises:
-        LorapError: The folder has none, or it cannot be read.
-    """
-    read_config(folder)  # transformers reads it too, and tells its faults as the tokenizer's
-    if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise LorapError(f"{folder}: no tokenizer in the model folder, expected tokenizer.json")
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except UNUSABLE as error:
-        raise LorapError(f"{folder}: tokenizer cannot be read ({first_line(error)})") from error
 
 
 def write_companions(source: Path, out: Path, config: PreTrainedConfig) -> None:
@@ -174,10 +132,3 @@ def _jsonable(config: PreTrainedConfig) -> dict[str, Any]:
     if not isinstance(config, LorapConfig):
         fields.pop(CODE, None)
     return fields
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, for a one-line error, and the second where the first announces it."""
-    message = f"unknown name {error}" if isinstance(error, KeyError) else str(error).strip()
-    lines = (message or type(error).__name__).splitlines()
-    return " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])

@@ -1,15 +1,21 @@
 """The sizes of a model, from its config.json alone; no torch here."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lorap.errors import LorapError
+from lorap.files import read_json
 from lorap.model.layer_plan import ATTENTION, LayerShape
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+# Keys for which transformers silently puts in a size of its own.
+REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+OPTIONAL = ("head_dim", "num_key_value_heads")
+# Of what transformers makes a list, before anybody could say that no weights are there for so many.
+LISTED = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_labels")
+MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -54,25 +60,24 @@ def read_sizes(file: Path) -> Sizes:
         FileNotFoundError: It is not there yet.
         LorapError: It is no configuration of a model, lacks a size, or names a dtype that lorap does not write.
     """
-    raw = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(raw, dict):
-        raise LorapError(f"{file}: expected the configuration of a model")
+    if not file.exists():
+        raise FileNotFoundError(file)
+    raw = read_raw_config(file)
     dtype = raw.get("dtype") or raw.get("torch_dtype") or "float32"
-    if dtype not in BYTES:
+    if dtype not in tuple(BYTES):
         raise LorapError(f"{file}: dtype is {dtype!r}, expected one of {', '.join(BYTES)}")
-    try:
-        shape = dense_shape(raw)
-        return Sizes(
-            raw["hidden_size"],
-            shape.channels,
-            raw["num_hidden_layers"],
-            raw["vocab_size"],
-            sum(out * inp for out, inp in (shape.sizes[name] for name in ATTENTION)),
-            bool(raw.get("tie_word_embeddings")),
-            dtype,
-        )
-    except KeyError as error:
-        raise LorapError(f"{file}: {error.args[0]}: missing, so the memory of a job is unknown") from error
+    if missing := [key for key in REQUIRED if key not in raw]:
+        raise LorapError(f"{file}: {missing[0]}: missing, so the memory of a job is unknown")
+    shape = dense_shape(raw)
+    return Sizes(
+        raw["hidden_size"],
+        shape.channels,
+        raw["num_hidden_layers"],
+        raw["vocab_size"],
+        sum(out * inp for out, inp in (shape.sizes[name] for name in ATTENTION)),
+        bool(raw.get("tie_word_embeddings")),
+        dtype,
+    )
 
 
 def dense_shape(raw: Mapping[str, Any]) -> LayerShape:
@@ -87,3 +92,23 @@ def dense_shape(raw: Mapping[str, Any]) -> LayerShape:
     sizes = {"q_proj": queries, "k_proj": values, "v_proj": values, "o_proj": queries[::-1]}
     sizes |= {"gate_proj": (channels, hidden), "up_proj": (channels, hidden), "down_proj": (hidden, channels)}
     return LayerShape(sizes, heads, kv_heads, head_dim)
+
+
+def read_raw_config(file: Path) -> dict[str, Any]:
+    """The keys of a config.json, of which those that name a size hold one.
+
+    Raises:
+        LorapError: Not a JSON object, or a size is no whole number, less than 1 or beyond all reason.
+    """
+    raw = read_json(file)
+    if not isinstance(raw, dict):
+        raise LorapError(f"{file}: not a usable configuration (no JSON object)")
+    for key in (*REQUIRED, *OPTIONAL, *LISTED):
+        value = raw.get(key, 1)
+        if value is None and key not in REQUIRED:
+            continue
+        if type(value) is not int or value < 1:
+            raise LorapError(f"{file}: {key}: got {value!r}, expected a whole number of at least 1")
+        if value > MOST and key in LISTED:
+            raise LorapError(f"{file}: {key}: got {value}, expected at most {MOST}")
+    return raw

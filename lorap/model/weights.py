@@ -12,11 +12,13 @@ from torch import Tensor
 
 from lorap.errors import LorapError
 from lorap.files import read_json, require_space
+from lorap.model.reading import first_line
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 OLD_BUFFER = ".rotary_emb.inv_freq"  # written by transformers before 4.32, read by none
 FORMAT_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
+FLOATS = ("F32", "F16", "BF16", "F64")  # that weights may be stored in
 
 
 class WeightsReader:
@@ -34,9 +36,9 @@ class WeightsReader:
             files = [single]
         else:
             raise LorapError(f"{folder}: no {SINGLE} and no {INDEX}; only safetensors are read, see 'lorap fetch'")
-        self.paths = [folder / Path(name).name for name in files]
+        self.paths = [folder / name for name in files]
         self._files = {path: _open(path) for path in self.paths}
-        self._path_of = {name: path for path, file in self._files.items() for name in file.keys()}
+        self._path_of = {_printable(path, name): path for path, file in self._files.items() for name in file.keys()}
 
     def __contains__(self, name: str) -> bool:
         return name in self._path_of
@@ -64,12 +66,17 @@ class WeightsReader:
             optional: Names that may stand in the files too, such as those of tied weights.
 
         Raises:
-            LorapError: A tensor is missing, has another shape, or is no part of the model.
+            LorapError: A tensor is missing, has another shape, holds no floating-point numbers, or is no part of the
+                model.
         """
         for name, tensor in tensors.items():
-            found, path = tuple(self._files[self._path(name)].get_slice(name).get_shape()), self._path(name)
-            if found != tensor.shape:
-                raise LorapError(f"{path}: {name} is {found}, but config.json makes it {tuple(tensor.shape)}")
+            path = self._path(name)
+            stored = self._files[path].get_slice(name)
+            shape, kind = tuple(stored.get_shape()), stored.get_dtype()
+            if shape != tensor.shape:
+                raise LorapError(f"{path}: {name} is {shape}, but config.json makes it {tuple(tensor.shape)}")
+            if kind not in (kinds := FLOATS if tensor.is_floating_point() else (FORMAT_NAMES[tensor.dtype],)):
+                raise LorapError(f"{path}: {name} is of type {kind}, expected {' or '.join(kinds)}")
         for name, path in self._path_of.items():
             if name not in tensors and name not in optional and not name.endswith(OLD_BUFFER):
                 raise LorapError(f"{path}: {name} is no part of the model that config.json describes")
@@ -88,7 +95,7 @@ class WeightsReader:
 
 def _shards(index: Path) -> list[str]:
     try:
-        return sorted(set(read_json(index)["weight_map"].values()))
+        return sorted({_printable(index, Path(name).name) for name in read_json(index)["weight_map"].values()})
     except (KeyError, TypeError, AttributeError) as error:
         raise LorapError(f"{index}: damaged, it has no weight_map of names to files; fetch the model again") from error
 
@@ -99,7 +106,16 @@ def _open(path: Path) -> safe_open:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise LorapError(f"{path}: damaged or truncated safetensors ({error}); fetch the model again") from error
+        raise LorapError(
+            f"{path}: damaged or truncated safetensors ({first_line(error)}); fetch the model again"
+        ) from error
+
+
+def _printable(file: Path, name: str) -> str:
+    """A name in a file, which messages may quote."""
+    if not name.isprintable():
+        raise LorapError(f"{file}: damaged, it has the name {name!r}; fetch the model again")
+    return name
 
 
 class WeightsWriter:

@@ -1,8 +1,9 @@
 """Adapters as they are kept in a folder: their matrices, what they were tuned on, and a model with one of them."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -13,15 +14,15 @@ from lorap.artifacts.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from lorap.errors import LorapError
 from lorap.files import read_json
 from lorap.model.family import decoder_layers, has, projection
-from lorap.model.layer_plan import ATTENTION, PROJECTIONS
+from lorap.model.layer_plan import ATTENTION, PROJECTIONS, Form
 from lorap.model.weights import WeightsReader
 
 PREFIX = "base_model.model.model.layers.{}.{}.{}.lora_{}.weight"
-# What an adapter may not ask for, and the value that leaves it out: each would change what is joined to the factors.
-PLAIN: dict[str, Any] = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False,
-                         "lora_bias": False, "modules_to_save": None, "rank_pattern": {}, "alpha_pattern": {},
-                         "auto_mapping": None, "layer_replication": None, "trainable_token_indices": None,
-                         "target_parameters": None}  # fmt: skip
+# What an adapter's configuration may say; any other key that is set would change what is joined to the factors.
+FREE = {"peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "target_modules", "base_model_name_or_path",
+        "revision", "inference_mode", "peft_version", "megatron_core", "qalora_group_size"}  # fmt: skip
+LARGEST_RANK = 2**16
+PLAIN: dict[str, Any] = {"bias": "none", "init_lora_weights": True}
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,17 @@ def _plain_lora(file: Path, raw: dict[str, Any]) -> tuple[int, float]:
     """Rank and scaling of an adapter's configuration."""
     if raw.get("peft_type") != "LORA":
         raise LorapError(f"{file}: peft_type is {raw.get('peft_type')!r}, expected 'LORA'")
-    for key, plain in PLAIN.items():
-        if (found := raw.get(key)) and found != plain:
-            raise LorapError(f"{file}: {key} is {found!r}, expected plain LoRA ({plain!r})")
+    for key in sorted(raw.keys() - FREE):
+        if raw[key] and raw[key] != PLAIN.get(key):
+            raise LorapError(f"{file}: {key} is {raw[key]!r}, expected plain LoRA, where it is {PLAIN.get(key)!r}")
     targets = raw.get("target_modules")
-    if not isinstance(targets, list) or not targets or set(targets) - set(PROJECTIONS):
+    if not isinstance(targets, list) or not targets or not all(name in PROJECTIONS for name in targets):
         raise LorapError(f"{file}: target_modules {targets!r}, expected names from {', '.join(PROJECTIONS)}")
     rank, alpha = raw.get("r"), raw.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
-        raise LorapError(f"{file}: r {rank!r} and lora_alpha {alpha!r}, expected a rank of at least 1 and a number")
+    if type(rank) is not int or not 1 <= rank <= LARGEST_RANK:
+        raise LorapError(f"{file}: r {rank!r}, expected a rank of at least 1 and at most {LARGEST_RANK}")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= sys.float_info.max:
+        raise LorapError(f"{file}: lora_alpha {alpha!r}, expected a finite number")
     return rank, alpha / rank
 
 
@@ -87,6 +90,31 @@ def require_base(adapter: Path, model: Path) -> None:
     """
     if not meta_path(adapter).is_file():
         return
-    tuned_on = read_meta(adapter)["inputs"].get("model")
-    if tuned_on != artifact_id(model):
+    if _recorded(adapter, "inputs", "model") != artifact_id(model):
         raise LorapError(f"{adapter}: was tuned on another model than {model} (hashes differ); run 'lorap tune' again")
+
+
+def tuned_form(adapter: Path) -> Form:
+    """The form of the model that an adapter was tuned on; ``factored`` where it has no record.
+
+    Raises:
+        LorapError: The record is damaged.
+    """
+    if not meta_path(adapter).is_file():
+        return "factored"
+    form: Form = _recorded(adapter, "spec", "tune", "form")
+    if form not in get_args(Form):
+        raise LorapError(
+            f"{meta_path(adapter)}: spec.tune.form is {form!r}, expected one of {', '.join(get_args(Form))}"
+        )
+    return form
+
+
+def _recorded(adapter: Path, *keys: str) -> Any:
+    """What the record of an adapter says under these keys, each in the object of the one before."""
+    value: Any = read_meta(adapter)
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            raise LorapError(f"{meta_path(adapter)}: damaged, it has no {'.'.join(keys)}; run 'lorap tune' again")
+        value = value[key]
+    return value

@@ -5,10 +5,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from lorap.artifacts.meta import meta_path, read_meta
 from lorap.model.folder import load_model
-from lorap.model.layer_plan import Form
-from lorap.tuning.adapter import require_base
+from lorap.tuning.adapter import require_base, tuned_form
 
 
 def load_tuned(
@@ -22,8 +20,7 @@ def load_tuned(
     if adapter is None:
         return load_model(folder, dtype, device)
     require_base(adapter, folder)
-    form: Form = read_meta(adapter)["spec"]["tune"]["form"] if meta_path(adapter).is_file() else "factored"
     from lorap.tuning.lora import load_adapter  # peft takes a second to import, most models have no adapter
 
-    model = load_model(folder, dtype, device, form)
+    model = load_model(folder, dtype, device, tuned_form(adapter))
     return load_adapter(model, adapter)  # it answers like the model that it wraps

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorap.artifacts.names import ADAPTER_CONFIG
-from lorap.errors import LorapError
 from lorap.files import read_json, write_json
 from lorap.model.family import Projection
-from lorap.model.folder import UNUSABLE, first_line
 from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.modeling_lorap import LowRankLinear, Narrow, PivotedLinear
+from lorap.model.reading import reading
 from lorap.settings.schema import Tune
 from lorap.tuning.adapter import read_adapter
 
@@ -54,12 +53,9 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
         LorapError: The folder holds no plain LoRA adapter, or one that does not fit the model.
     """
     read_adapter(folder, model)
-    try:
+    with reading(f"{folder}: adapter cannot be loaded"), _peft_unalarmed():
         config = LoraConfig.from_pretrained(str(folder))
-        with _peft_unalarmed():
-            tuned = PeftModel.from_pretrained(model, str(folder), config=_knows_factors(config))
-    except UNUSABLE as error:
-        raise LorapError(f"{folder}: adapter cannot be loaded ({first_line(error)})") from error
+        tuned = PeftModel.from_pretrained(model, str(folder), config=_knows_factors(config))
     return tuned.eval()
 
 
@@ -96,7 +92,8 @@ def _knows_factors(config: LoraConfig) -> LoraConfig:
 
 @contextmanager
 def _peft_unalarmed() -> Iterator[None]:
-    """Without peft's warnings of names that transformers will change."""
+    """Without peft's warnings of names that transformers will change, and of keys that it does not know."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)
         yield

@@ -20,7 +20,8 @@ from lorap.data.corpora import corpus_file
 from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
 from lorap.files import write_json
-from lorap.model.folder import DTYPES, load_model, load_tokenizer
+from lorap.model.folder import DTYPES, load_model
+from lorap.model.tokenizer import load_tokenizer
 from lorap.tuning.checkpoints import Seal, last_checkpoint
 from lorap.tuning.lora import attach, save_adapter
 from lorap.tuning.watch import Watch, history_of

@@ -1,0 +1,169 @@
+"""Whatever is damaged at random: a command accepts it or says in one line what is wrong, and leaves nothing behind."""
+
+import contextlib
+import json
+import resource
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from transformers import LlamaConfig
+
+from lorap.data.corpora import pydoc_rows
+from tests.command import call, fault, succeed
+from tests.conftest import SMALL, save_random_model
+from tests.damages import GGUF, JSON, SAFETENSORS, Damage
+from tests.gguf_file import write_gguf
+
+FEW, MANY = 7, 80  # damages of each file: more than 100 and 1000 of all
+SECONDS = 120  # after which a command hangs
+GIB = 2**30
+DATA = ("--calibration", "c.st")
+COUNTED = ("--text", "book.txt", "--seqlen", 8)
+COMMANDS: dict[str, tuple[object, ...]] = {
+    "plan": ("plan", "--sparsity", 0.5),
+    "calibrate": ("calibrate", *COUNTED, "--nsamples", 2),
+    "compress": ("compress", *DATA, "--sparsity", 0.5),
+    "perplexity": ("evaluate", "perplexity", *COUNTED, "--windows", 2),
+    "fetch": ("fetch",),
+    "export": ("export",),
+    "join": ("redecompose", "--adapter", "adapter"),
+    "cut back": ("redecompose", "--adapter", "adapter", "--rank", "k", *DATA),
+    "perplexity of adapter": ("evaluate", "perplexity", "--adapter", "adapter", *COUNTED, "--windows", 2),
+}
+DENSE = ("plan", "calibrate", "compress", "perplexity", "fetch")
+WORDS = ("calibrate", "compress", "perplexity", "fetch")
+WEIGHTS = ("compress", "perplexity", "fetch")
+FACTORED = ("perplexity", "export", "fetch", "join", "cut back")
+ADAPTER = ("join", "cut back", "perplexity of adapter")
+# Of every file: how it may be damaged, the model that commands are given, and the commands that read it.
+FILES: dict[str, tuple[tuple[Damage, ...], str, tuple[str, ...]]] = {
+    "model/config.json": (JSON, "model", DENSE),
+    "model/tokenizer.json": (JSON, "model", WORDS),
+    "model/tokenizer_config.json": (JSON, "model", WORDS),
+    "model/special_tokens_map.json": (JSON, "model", WORDS),
+    "model/added_tokens.json": (JSON, "model", WORDS),
+    "model/generation_config.json": (JSON, "model", WORDS),
+    "model/model.safetensors": (SAFETENSORS, "model", WEIGHTS),
+    "sharded/model.safetensors.index.json": (JSON, "sharded", WEIGHTS),
+    "sharded/model-00002-of-00003.safetensors": (SAFETENSORS, "sharded", WEIGHTS),
+    "small/config.json": (JSON, "small", FACTORED),
+    "small/model.safetensors": (SAFETENSORS, "small", FACTORED),
+    "adapter/adapter_config.json": (JSON, "small", ADAPTER),
+    "adapter/adapter_model.safetensors": (SAFETENSORS, "small", ADAPTER),
+    "adapter/meta.json": (JSON, "small", ADAPTER),
+    "c.st": (SAFETENSORS, "model", ("compress",)),
+    "tiny.gguf": (GGUF, "tiny.gguf", ("fetch",)),
+}
+
+
+class Hang(BaseException):
+    """A command that does not end; no library catches it."""
+
+
+@pytest.fixture(scope="module")
+def sound(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model in every form, an adapter, calibration windows and a text, all of them sound."""
+    small = SMALL | {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    config = LlamaConfig(**small, num_key_value_heads=2, tie_word_embeddings=True)
+    folder = tmp_path_factory.mktemp("sound")
+    with contextlib.chdir(folder):
+        save_random_model(config, Path("model"), tokenizer_folder)
+        save_random_model(config, Path("sharded"), tokenizer_folder, max_shard_size="40KB")
+        token = {"content": "<unk>", "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
+        special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": token, "additional_special_tokens": ["<s>"]}
+        Path("model/special_tokens_map.json").write_text(json.dumps(special))
+        Path("model/added_tokens.json").write_text(json.dumps({"<unk>": 0, "<s>": 1, "</s>": 2}))
+        Path("book.txt").write_text(pydoc_rows("tuning")[0][:4000])
+        succeed(*COMMANDS["calibrate"], "--model", "model", "--out", "c.st")
+        succeed(*COMMANDS["compress"], "--model", "model", "--out", "small")
+        few = ("--cutoff", 8, "--rows", 6, "--held-out", 2, "--batch", 4, "--micro-batch", 4, "--max-steps", 1)
+        tune = ("tune", "--model", "small", "--data", "book.txt", "--form", "factored", "--rank", 2, *few)
+        succeed(*tune, "--out", "adapter")
+        write_gguf(Path("model"), Path("tiny.gguf"))
+    return folder
+
+
+@pytest.fixture
+def bounded() -> Iterator[None]:
+    """A process that can have but a few GiB more than it has, and in which nothing may take for ever."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 4 * GIB, limits[1]))
+    handler = signal.signal(signal.SIGALRM, _hang)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, handler)
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_file_is_accepted_or_refused_in_one_line(
+    sound: Path, tmp_path: Path, bounded: None, file: str
+) -> None:
+    damage_each(file, range(FEW), sound, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES)
+def test_every_one_of_many_damages_is_accepted_or_refused_in_one_line(
+    sound: Path, tmp_path: Path, bounded: None, file: str
+) -> None:
+    damage_each(file, range(FEW, FEW + MANY), sound, tmp_path)
+
+
+def damage_each(file: str, numbers: range, sound: Path, folder: Path) -> None:
+    """Damages copies of a file, each in its own way, and gives each to a command."""
+    damages, model, commands = FILES[file]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for each in numbers:
+        random = Random(f"{file} {each}")
+        damage, command = random.choice(damages), random.choice(commands)
+        copy_sound(sound, folder / str(each), file.split("/")[0])
+        damage(random, folder / str(each) / file)
+        given = () if command == "fetch" else ("--model",)
+        with naming(f"{file} {each}: {damage.__name__}, then {command}"), contextlib.chdir(folder / str(each)):
+            assert_accepted_or_refused(*COMMANDS[command], *given, model, "--out", "out")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < GIB / 1024  # which are KiB
+
+
+def copy_sound(sound: Path, folder: Path, owner: str) -> None:
+    """The working folder of a command: a copy of what is to be damaged, and links to the rest."""
+    folder.mkdir()
+    for path in sound.iterdir():
+        if path.name != owner:
+            (folder / path.name).symlink_to(path)
+    copy = shutil.copytree if (sound / owner).is_dir() else shutil.copyfile
+    copy(sound / owner, folder / owner)
+
+
+def assert_accepted_or_refused(*argv: object) -> None:
+    """Runs a command, which may make its output in the working folder, or end with a line and leave nothing."""
+    before = set(Path().rglob("*"))
+    signal.alarm(SECONDS)
+    done = call(*argv)
+    signal.alarm(0)
+    made = set(Path().rglob("*")) - before
+    if done.code == 0:
+        assert done.err == ""
+        assert {path.parts[0] for path in made} <= {"out", "out.meta.json"}
+    else:
+        assert "memory" not in fault(done)
+        assert made == set()
+
+
+@contextlib.contextmanager
+def naming(case: str) -> Iterator[None]:
+    """Adds to whatever goes wrong what it went wrong with."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(case)
+        raise
+
+
+def _hang(*_: object) -> None:
+    raise Hang(f"more than {SECONDS} seconds")
