@@ -8,8 +8,8 @@ from transformers import PreTrainedTokenizerBase
 
 from lorap.artifacts.specs import TuneSpec
 from lorap.data.corpora import is_table, load_rows, read_table, read_text, split_file
+from lorap.data.tokens import encode
 from lorap.errors import LorapError
-from lorap.model.tokenizer import encode
 from lorap.settings.sources import FilesCorpus, InstructionsCorpus, PydocCorpus
 
 if TYPE_CHECKING:

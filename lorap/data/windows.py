@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from lorap.data.tokens import encode
 from lorap.errors import LorapError
-from lorap.model.tokenizer import encode
 
 
 def draw_windows(

@@ -60,8 +60,7 @@ def read_sizes(file: Path) -> Sizes:
         FileNotFoundError: It is not there yet.
         LorapError: It is no configuration of a model, lacks a size, or names a dtype that lorap does not write.
     """
-    if not file.exists():
-        raise FileNotFoundError(file)
+    file.stat()  # Snakemake asks before the file is there, and understands this error alone
     raw = read_raw_config(file)
     dtype = raw.get("dtype") or raw.get("torch_dtype") or "float32"
     if dtype not in tuple(BYTES):

@@ -1,7 +1,6 @@
-"""The tokenizer of a model folder: read without running its code, and used without surprises."""
+"""The tokenizer of a model folder: read without running its code."""
 
 from pathlib import Path
-from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -32,14 +31,3 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if not isinstance(longest, int | float):
         raise LorapError(f"{folder / 'tokenizer_config.json'}: model_max_length: got {longest!r}, expected a number")
     return tokenizer
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, text: str, **options: Any) -> list[int]:
-    """The ids of a text, with whatever the tokenizer adds to one; ``options`` are those of the tokenizer.
-
-    Raises:
-        LorapError: The tokenizer has no id for a part of the text, or its settings contradict each other.
-    """
-    with reading(f"{tokenizer.name_or_path}: tokenizer cannot be used"):
-        ids: list[int] = tokenizer(text, **options)["input_ids"]
-    return ids
