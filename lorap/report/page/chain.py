@@ -17,7 +17,7 @@ MAKES = {  # in a few words, for the picture
     "calibrate": "windows of tokens",
     "compress": "factors, channels",
     "tune": "adapters",
-    "redecompose": "factors again",
+    "redecompose": "refactored models",
     "evaluate": "measurements",
     "report": "tables, figures",
 }
