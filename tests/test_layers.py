@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import plan_model
-from lorap.compression.run import wants_of
 from lorap.errors import LorapError
 from lorap.model.folder import load_model, read_config, skeleton
 from lorap.model.layer_plan import READERS
@@ -21,7 +20,8 @@ def asked(folder: Path, attention: str, ffn: str, sparsity: float = 0.5) -> dict
     """The kind of statistic that a method wants of each input of a layer, in the order of the forward pass."""
     method = method_of(attention=attention, ffn=ffn)
     plan = plan_model(read_config(folder), method, sparsity)
-    wants = wants_of(method, plan)
+    pairs = zip(plan.layers, plan.shapes, strict=True)
+    wants = [want for layer, shape in pairs for worker in method.workers for want in worker.wanted(shape, layer)]
     kinds = {want.input: want.kind for want in wants if (want.stream, want.behind) == ("compressed", "nothing")}
     return {name: kinds[name] for name in READERS if name in kinds}
 

@@ -13,13 +13,13 @@ from lorap.compression.gradients import backward
 from lorap.compression.loop import LayerLoop
 from lorap.compression.run import compress
 from lorap.compression.survey import survey
-from lorap.methods.part import Part, Repair, Slot, Treatment, Want
-from lorap.methods.seen import Seen
+from lorap.methods.part import Part, Repair, Slot, Treatment
+from lorap.methods.seen import Seen, Want
 from lorap.methods.untouched import Untouched
 from lorap.model.family import linear, projection
 from lorap.model.folder import load_model, read_config, skeleton
 from lorap.model.layer_plan import PROJECTIONS, LayerPlan, LayerShape
-from lorap.model.stream import set_linear
+from lorap.model.swap import set_linear
 from lorap.settings.method import Method
 from tests.compare import CPU, spec_of, total_variation
 
@@ -64,6 +64,7 @@ class Probe(Untouched):
     slot: ClassVar[Slot] = "ffn"
     seen: ClassVar[list[Seen]] = []
     gradients: ClassVar[int] = 2
+    dense_stream: ClassVar[bool] = True
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         return [

@@ -142,3 +142,16 @@ def setting(file: Path, behind: str) -> None:
     text = file.read_text()
     assert behind in text
     file.write_text(text.replace(behind, f"{behind}\n    strength: float = 1.0"))
+
+
+@pytest.mark.parametrize("taken", ["batch", "attention", "allocation"])
+def test_a_setting_whose_name_is_taken_is_refused_with_its_file(project: Path, taken: str) -> None:
+    text = (TOYS / "smallest.py").read_text().replace("Smallest", "Clash").replace('"smallest"', '"clash"')
+    file = project / "lorap/methods/clash.py"
+    file.write_text(text.replace("    power: Annotated[float", f"    {taken}: bool = True\n    power: Annotated[float"))
+    try:
+        done = run(project, "lorap", "plan", "--help")
+    finally:
+        file.unlink()
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"lorap: error: lorap.methods.clash: setting '{taken}': the name is taken")

@@ -11,7 +11,7 @@ ROOT = PACKAGE.name
 DECLARATIONS = {
     ROOT,
     *(f"{ROOT}.{name}" for name in ("errors", "strict")),
-    *(f"{ROOT}.artifacts.{name}" for name in ("meta", "specs")),
+    *(f"{ROOT}.artifacts.{name}" for name in ("meta", "names", "specs")),
     *(f"{ROOT}.settings.{name}" for name in ("config", "method", "schema", "sources")),
     f"{ROOT}.methods.registry",
 }

@@ -30,7 +30,10 @@ class Parser(ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0, 1 for an error reported in one line, 130 when interrupted."""
-    arguments = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+    except LorapError as error:  # the options of a command may come from a file that somebody has added
+        return fail(str(error))
     try:
         run(arguments)
     except LorapError as error:

@@ -13,7 +13,8 @@ from lorap.model.family import layer_shapes
 from lorap.model.folder import open_weights, read_config, skeleton, write_companions
 from lorap.model.modeling_lorap import LorapConfig
 from lorap.model.padding import pad_layer
-from lorap.model.stream import multiply_out, stream_layers, write_weights
+from lorap.model.stream import stream_layers, write_weights
+from lorap.model.swap import multiply_out
 
 
 @torch.no_grad()

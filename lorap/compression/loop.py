@@ -16,8 +16,7 @@ from transformers import PreTrainedModel
 
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
-from lorap.methods.part import Stream, Want
-from lorap.methods.seen import Seen
+from lorap.methods.seen import Seen, Stream, Want
 from lorap.model.family import decoder_layers, has, projection
 from lorap.model.folder import open_weights
 from lorap.model.layer_plan import READERS

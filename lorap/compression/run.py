@@ -15,13 +15,13 @@ from lorap.compression.planning import Plan
 from lorap.compression.survey import plan_for
 from lorap.errors import LorapError
 from lorap.files import write_json
-from lorap.methods.part import Behind, Want
-from lorap.methods.seen import Seen
+from lorap.methods.seen import Behind, Seen
 from lorap.model.family import linear
 from lorap.model.folder import DTYPES, read_config, write_companions
 from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.padding import pad_layer
-from lorap.model.stream import multiply_out, write_weights
+from lorap.model.stream import write_weights
+from lorap.model.swap import multiply_out
 from lorap.settings.method import Method
 
 
@@ -46,7 +46,7 @@ def compress(
     if config.dtype not in DTYPES.values():
         raise LorapError(f"{model}: dtype {config.dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
     plan = plan_for(spec, model, config, input_ids, device, quiet)
-    dense_stream = any(want.stream == "dense" for want in wants_of(spec.method, plan))
+    dense_stream = any(worker.dense_stream for worker in spec.method.workers)
     loop = LayerLoop(plan.dense, model, input_ids, config.dtype, device, spec.batch, spec.offload, dense_stream)
     errors: list[dict[str, Errors]] = []
 
@@ -63,13 +63,6 @@ def compress(
     layers = [layer.as_dict() | error for layer, error in zip(plan.layers, errors, strict=True)]
     write_json(out / LAYERS, layers)
     return plan
-
-
-def wants_of(method: Method, plan: Plan) -> Iterator[Want]:
-    """All that is wanted of all layers."""
-    for layer, shape in zip(plan.layers, plan.shapes, strict=True):
-        for worker in method.workers:
-            yield from worker.wanted(shape, layer)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SuiteSpec, TuneSpec
-from lorap.model.sizes import Sizes
+from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 from lorap.settings.schema import Calibrate
 from lorap.settings.sources import CorpusSource, ModelSource
 
@@ -24,7 +24,7 @@ MARGIN = 1.2
 STARTUP = 15  # minutes, with all that is read and written
 # Multiply-accumulates a second, slow ones: nobody gains by a limit that is short.
 PASSES = {"core": 5e9, "gpu": 2e13}
-EIGENVECTORS = {"core": 5e9, "gpu": 3e11}  # in float64, 25 for each n^3
+EIGENVECTORS = {"core": 5e9, "gpu": 3e11}  # in float64
 DOWNLOAD = 12 * 60  # minutes
 WHOLE_TEXT, WHOLE_TASK = 500_000, 10_000  # tokens, and documents of a task, where the settings take all
 ZEROSHOT_BATCH, CHOICES, LENGTH = 16, 4, 128  # requests at once, requests a document and tokens of one
@@ -73,62 +73,78 @@ def calibrate(source: CorpusSource) -> Need:
     return Need(LIBRARIES + TEXT[source.source], waiting=DOWNLOAD if source.source == "files" else 0)
 
 
-def compress(shape: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
-    """A layer at a time: its weights before and after, and what a factorisation works with."""
+def compress(sizes: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
+    """A layer at a time: its weights before and after, and what its treatments work with."""
     workers = spec.method.workers
-    layer = 2 * shape.layer * shape.width(spec.dtype) + sum(worker.statistics(shape) for worker in workers)
-    workspace = max(worker.workspace(shape) for worker in workers)
-    arithmetic = sum(worker.arithmetic(shape) for worker in workers)
-    need = _layer_by_layer(shape, windows, spec.batch, layer, workspace, arithmetic, spec.dtype)
-    if not spec.offload:
-        return need
-    inputs = _inputs(shape, windows, spec.dtype)
-    return replace(need, host=need.host + inputs, device=need.device - inputs)
+    layer = 2 * sizes.layer * sizes.width(spec.dtype) + sum(worker.statistics_bytes(sizes) for worker in workers)
+    workspace = max(worker.workspace_bytes(sizes) for worker in workers)
+    operations = sum(worker.eigenvector_operations(sizes) for worker in workers)
+    need = _layer_by_layer(sizes, windows, spec.batch, layer, workspace, operations, spec.dtype)
+    inputs = _inputs(sizes, windows, spec.dtype)
+    if any(worker.dense_stream for worker in workers):
+        need = replace(need, device=need.device + inputs)
+        inputs *= 2
+    if spec.method.share.surveys:
+        need = _with_survey(need, sizes, spec, windows)
+    return replace(need, host=need.host + inputs, device=need.device - inputs) if spec.offload else need
 
 
-def spectra(shape: Sizes, windows: Calibrate, batch: int) -> Need:
+def _with_survey(need: Need, sizes: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
+    """What a sweep over the dense model adds: a pass, and gradients of some windows, whose inputs all layers keep."""
+    drawn = max(treatment.gradients for treatment in spec.method.treatments)
+    some = windows.model_copy(update={"nsamples": min(drawn, windows.nsamples)})
+    kept = sizes.layers * _inputs(sizes, some, spec.dtype) + (8 * sizes.layer if drawn else 0)
+    backward = 4 * some.nsamples * windows.seqlen * sizes.layers * sizes.layer
+    return replace(need, device=need.device + kept, work=1.5 * need.work + backward)
+
+
+def spectra(sizes: Sizes, windows: Calibrate, batch: int) -> Need:
     """A layer at a time: its weights and their eigenvalues."""
-    layer = shape.layer * shape.width()
-    return _layer_by_layer(shape, windows, batch, layer, _eigen_workspace(shape), _eigenvectors(shape))
+    layer = sizes.layer * sizes.width()
+    return _layer_by_layer(
+        sizes, windows, batch, layer, factorising_bytes(sizes), eigenvector_operations(sizes.hidden, 7)
+    )
 
 
-def redecompose(shape: Sizes, spec: RedecomposeSpec, windows: Calibrate) -> Need:
+def redecompose(sizes: Sizes, spec: RedecomposeSpec, windows: Calibrate) -> Need:
     """A layer at a time: its weights before and after, and its exact factors in float32."""
-    layer = shape.layer * (2 * shape.width() + 4)
-    return _layer_by_layer(shape, windows, spec.batch, layer, _eigen_workspace(shape), _eigenvectors(shape))
+    layer = sizes.layer * (2 * sizes.width() + 4)
+    return _layer_by_layer(
+        sizes, windows, spec.batch, layer, factorising_bytes(sizes), eigenvector_operations(sizes.hidden, 7)
+    )
 
 
-def tune(shape: Sizes, spec: TuneSpec) -> Need:
+def tune(sizes: Sizes, spec: TuneSpec) -> Need:
     """The whole model, its adapter with gradients and moments, and what a forward pass keeps for the backward one."""
-    settings, width = spec.tune, shape.width(spec.tune.dtype)
+    settings, width = spec.tune, sizes.width(spec.tune.dtype)
     tokens = settings.micro_batch * settings.cutoff
-    adapter = shape.layers * settings.rank * (11 * shape.hidden + 3 * shape.channels) * 16
-    kept = _pass(shape, tokens, width)
+    adapter = sizes.layers * settings.rank * (11 * sizes.hidden + 3 * sizes.channels) * 16
+    kept = _pass(sizes, tokens, width)
     if not settings.gradient_checkpointing:
-        kept += shape.layers * tokens * (14 * shape.hidden + 6 * shape.channels) * width
-    logits = tokens * shape.vocabulary * (width + 12)
-    device = shape.parameters * width + adapter + kept + logits
+        kept += sizes.layers * tokens * (14 * sizes.hidden + 6 * sizes.channels) * width
+    logits = tokens * sizes.vocabulary * (width + 12)
+    device = sizes.parameters * width + adapter + kept + logits
     rows = settings.epochs * (settings.rows or ROWS)
     if settings.max_steps is not None:
         rows = min(rows, settings.max_steps * settings.batch)
-    return Need(LIBRARIES + HARNESS + _mapped(shape), device, 3 * rows * settings.cutoff * shape.parameters)
+    return Need(LIBRARIES + HARNESS + _mapped(sizes), device, 3 * rows * settings.cutoff * sizes.parameters)
 
 
-def evaluate(shape: Sizes, spec: SuiteSpec) -> Need:
+def evaluate(sizes: Sizes, spec: SuiteSpec) -> Need:
     """The whole model, and the logits of a batch."""
-    width = shape.width()
+    width = sizes.width()
     pass_, logits, tokens = 0.0, 0.0, 0.0
     for protocol in spec.perplexity.values():
         batch = protocol.batch * protocol.seqlen
-        pass_ = max(pass_, _pass(shape, batch, width))
-        logits = max(logits, shape.vocabulary * (batch * width + protocol.seqlen * 12))
+        pass_ = max(pass_, _pass(sizes, batch, width))
+        logits = max(logits, sizes.vocabulary * (batch * width + protocol.seqlen * 12))
         tokens += protocol.windows * protocol.seqlen if protocol.windows else WHOLE_TEXT
     if spec.zeroshot:
         asked = spec.zeroshot.zeroshot
-        logits = max(logits, ZEROSHOT_BATCH * LENGTH * shape.vocabulary * 2 * width)
+        logits = max(logits, ZEROSHOT_BATCH * LENGTH * sizes.vocabulary * 2 * width)
         tokens += len(asked.tasks) * (asked.documents or WHOLE_TASK) * CHOICES * LENGTH
-    device = shape.parameters * width + pass_ + logits
-    return Need(LIBRARIES + HARNESS + _mapped(shape), device, tokens * shape.parameters)
+    device = sizes.parameters * width + pass_ + logits
+    return Need(LIBRARIES + HARNESS + _mapped(sizes), device, tokens * sizes.parameters)
 
 
 def report() -> Need:
@@ -137,36 +153,26 @@ def report() -> Need:
 
 
 def _layer_by_layer(
-    shape: Sizes, windows: Calibrate, batch: int, layer: int, workspace: int, arithmetic: int, dtype: str = "auto"
+    sizes: Sizes, windows: Calibrate, batch: int, layer: int, workspace: int, operations: int, dtype: str = "auto"
 ) -> Need:
     """The need of a step that streams a model: a layer, the inputs of all windows, and a pass or a factorisation.
 
     The file of weights is mapped, not read: its pages count as the job's until the system wants them back.
     """
-    width, tokens = shape.width(dtype), windows.nsamples * windows.seqlen
-    device = layer + _inputs(shape, windows, dtype) + max(workspace, _pass(shape, batch * windows.seqlen, width))
-    host = LIBRARIES + _mapped(shape) + shape.vocabulary * shape.hidden * width
-    return Need(host, device, 2 * tokens * shape.layers * shape.layer, shape.layers * arithmetic)
+    width, tokens = sizes.width(dtype), windows.nsamples * windows.seqlen
+    device = layer + _inputs(sizes, windows, dtype) + max(workspace, _pass(sizes, batch * windows.seqlen, width))
+    host = LIBRARIES + _mapped(sizes) + sizes.vocabulary * sizes.hidden * width
+    return Need(host, device, 2 * tokens * sizes.layers * sizes.layer, sizes.layers * operations)
 
 
-def _eigenvectors(shape: Sizes) -> int:
-    """The operations that eigenvectors of all seven projections take in a layer."""
-    return 7 * 25 * shape.hidden**3
+def _mapped(sizes: Sizes) -> int:
+    return sizes.parameters * sizes.width()
 
 
-def _mapped(shape: Sizes) -> int:
-    return shape.parameters * shape.width()
+def _inputs(sizes: Sizes, windows: Calibrate, dtype: str) -> int:
+    return windows.nsamples * windows.seqlen * sizes.hidden * sizes.width(dtype)
 
 
-def _inputs(shape: Sizes, windows: Calibrate, dtype: str) -> int:
-    return windows.nsamples * windows.seqlen * shape.hidden * shape.width(dtype)
-
-
-def _pass(shape: Sizes, tokens: int, width: int) -> int:
+def _pass(sizes: Sizes, tokens: int, width: int) -> int:
     """One layer's activations, and their squares in float32 for the statistics."""
-    return tokens * ((8 * shape.hidden + 3 * shape.channels) * width + 8 * shape.channels)
-
-
-def _eigen_workspace(shape: Sizes) -> int:
-    """An FFN weight in float32 and float64, and its Gram matrix, eigenvectors and their workspace."""
-    return 28 * shape.hidden * shape.channels + 32 * shape.hidden**2
+    return tokens * ((8 * sizes.hidden + 3 * sizes.channels) * width + 8 * sizes.channels)

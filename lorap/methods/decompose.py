@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 from pydantic import AfterValidator, Field
 
 from lorap.core.budget import ffn_ranks
-from lorap.methods.low_rank import EIGENVECTORS, LowRank, inputs_of, set_low_rank
-from lorap.methods.part import Slot, Treatment, Want
+from lorap.methods.low_rank import LowRank, inputs_of, set_low_rank
+from lorap.methods.part import Slot, Treatment
 from lorap.methods.registry import registered
+from lorap.methods.seen import Want
 from lorap.model.layer_plan import FFN, LayerPlan, LayerShape
-from lorap.model.sizes import Sizes
+from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -70,14 +71,14 @@ class Decompose(Treatment):
         """That of the factorisation."""
         return self._factorisation.metric(projection, seen)
 
-    def statistics(self, sizes: Sizes) -> int:
+    def statistics_bytes(self, sizes: Sizes) -> int:
         """Second moments of the two inputs, if the metric is full."""
         return 36 * sizes.channels**2 if self._factorisation.statistic == "moment" else 0
 
-    def workspace(self, sizes: Sizes) -> int:
-        """An FFN weight in float32 and float64, and its Gram matrix, eigenvectors and their workspace."""
-        return 28 * sizes.hidden * sizes.channels + 32 * sizes.hidden**2
+    def workspace_bytes(self, sizes: Sizes) -> int:
+        """That of factorising one of the weights."""
+        return factorising_bytes(sizes)
 
-    def arithmetic(self, sizes: Sizes) -> int:
+    def eigenvector_operations(self, sizes: Sizes) -> int:
         """The eigenvectors of three Gram matrices."""
-        return len(FFN) * EIGENVECTORS * sizes.hidden**3
+        return eigenvector_operations(sizes.hidden, len(FFN))

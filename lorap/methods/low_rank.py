@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from lorap.core.budget import attention_ranks
-from lorap.methods.part import Slot, Treatment, Want
+from lorap.methods.part import Slot, Treatment
+from lorap.methods.seen import Want
 from lorap.model.layer_plan import ATTENTION, INPUT_OF, READERS, LayerPlan, LayerShape
-from lorap.model.sizes import Sizes
+from lorap.model.sizes import Sizes, eigenvector_operations
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from lorap.core.statistics import Moments
     from lorap.methods.seen import Seen
-
-EIGENVECTORS = 25  # operations, times the cube of the width
 
 
 class LowRank(Treatment):
@@ -51,22 +50,22 @@ class LowRank(Treatment):
         return {}
 
     def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
-        """That of the factorisation."""
+        """The metric of this factorisation, if its statistic was measured."""
         key = INPUT_OF[projection]
         measured = self.statistic is not None and (key, "compressed", "nothing") in seen.moments
         return self.metric_of(seen.of(key)) if measured else None
 
-    def statistics(self, sizes: Sizes) -> int:
+    def statistics_bytes(self, sizes: Sizes) -> int:
         """Second moments of the two inputs, if the metric is full."""
         return 36 * sizes.hidden**2 if self.statistic == "moment" else 0
 
-    def workspace(self, sizes: Sizes) -> int:
+    def workspace_bytes(self, sizes: Sizes) -> int:
         """A weight in float32 and float64, its Gram matrix, and the eigenvectors."""
         return 60 * sizes.hidden**2
 
-    def arithmetic(self, sizes: Sizes) -> int:
+    def eigenvector_operations(self, sizes: Sizes) -> int:
         """The eigenvectors of four Gram matrices."""
-        return len(ATTENTION) * EIGENVECTORS * sizes.hidden**3
+        return eigenvector_operations(sizes.hidden, len(ATTENTION))
 
 
 def inputs_of(
@@ -90,7 +89,7 @@ def set_low_rank(layer: "nn.Module", name: str, rank: int | None, metric: "Tenso
     """
     from lorap.core.factorise import factorise
     from lorap.model.family import linear
-    from lorap.model.stream import set_factors
+    from lorap.model.swap import set_factors
 
     if rank is None:
         return

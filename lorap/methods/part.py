@@ -2,9 +2,9 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from lorap.methods.seen import Seen, Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 from lorap.strict import Strict
@@ -12,29 +12,8 @@ from lorap.strict import Strict
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from lorap.core.statistics import Kind
-    from lorap.methods.seen import Seen
 
 Slot = Literal["attention", "ffn", "repair", "share"]
-Stream = Literal["compressed", "dense"]
-Behind = Literal["nothing", "attention", "layer"]
-
-
-@dataclass(frozen=True)
-class Want:
-    """A statistic of one of the inputs of a layer's projections (``model.layer_plan.READERS``).
-
-    Attributes:
-        input: Name of the input.
-        kind: ``squares``, ``mean``, or ``moment``, the whole second moment with the mean.
-        stream: The activations as the compressed layers before this one left them, or those of the dense model.
-        behind: How much of the layer itself is compressed when they pass: nothing, its attention, or all of it.
-    """
-
-    input: str
-    kind: "Kind"
-    stream: Stream = "compressed"
-    behind: Behind = "nothing"
 
 
 class Part(Strict):
@@ -51,20 +30,22 @@ class Part(Strict):
 class Worker(Part):
     """A part that changes layers: a treatment, or a repair."""
 
+    dense_stream: ClassVar[bool] = False  # whether it wants statistics of the dense model's activations too
+
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The statistics that the work needs; without a plan, those that the scores need."""
         return ()
 
-    def statistics(self, sizes: Sizes) -> int:
+    def statistics_bytes(self, sizes: Sizes) -> int:
         """Bytes of the statistics of a layer, where they are more than a vector an input."""
         return 0
 
-    def workspace(self, sizes: Sizes) -> int:
+    def workspace_bytes(self, sizes: Sizes) -> int:
         """Bytes that the work on a layer takes at its peak, beside the layer and its statistics."""
         return 0
 
-    def arithmetic(self, sizes: Sizes) -> int:
-        """Floating-point operations of the work on a layer, roughly."""
+    def eigenvector_operations(self, sizes: Sizes) -> int:
+        """Multiply-accumulates that finding eigenvectors takes in a layer, roughly."""
         return 0
 
 
@@ -81,19 +62,19 @@ class Treatment(Worker):
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """A plan in which this sub-layer has lost the fraction ``sparsity`` of its weights."""
 
-    def scores(self, layer: "nn.Module", seen: "Seen") -> Mapping[str, "Tensor"]:
+    def scores(self, layer: "nn.Module", seen: Seen) -> Mapping[str, "Tensor"]:
         """The importance of every unit of a dense layer, by the field of a plan that counts these units."""
         return {}
 
     @abstractmethod
-    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
+    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> Mapping[str, "Tensor"]:
         """Changes a layer in place to what the plan says.
 
         Returns:
             Where units were removed, the indices of those kept, by the field of the plan that counts them.
         """
 
-    def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
+    def metric(self, projection: str, seen: Seen) -> "Tensor | None":
         """The metric of the norm in which this treatment keeps a weight's error small (``core.factorise``)."""
         return None
 
@@ -108,7 +89,7 @@ class Repair(Worker):
         return plan
 
     @abstractmethod
-    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
+    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
         """Repairs a compressed layer in place."""
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from lorap.core.budget import removed_positions
-from lorap.methods.part import Slot, Treatment, Want
+from lorap.methods.part import Slot, Treatment
+from lorap.methods.seen import Want
 from lorap.model.layer_plan import FFN, INPUT_OF, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 
@@ -40,7 +41,7 @@ class PruneChannels(Treatment):
         keep_units(layer, "channels", kept)
         return {"channels": kept}
 
-    def workspace(self, sizes: Sizes) -> int:
+    def workspace_bytes(self, sizes: Sizes) -> int:
         """The weights in float32, for the scores and for the error."""
         return 18 * sizes.hidden * sizes.channels
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from lorap import methods
+from lorap.errors import LorapError
 from lorap.methods.part import Part, Slot
 
 SLOTS: dict[Slot, str] = {
@@ -20,6 +21,9 @@ SLOTS: dict[Slot, str] = {
     "share": "how the budget is spread over the layers",
 }
 NONE = "none"
+# What the commands that take a method call other things.
+RESERVED = {"model", "calibration", "method", "sparsity", "form", "dtype", "batch", "offload", "device", "spec", "out",
+            "params", "quiet", "json", "tokens", *SLOTS}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ def options() -> list[MethodOption]:
     for slot in SLOTS:
         for part in registered(slot).values():
             for name, field in settings(part).items():
-                found.setdefault(name, MethodOption(name, _kind(field), field.description or ""))
+                option = found.setdefault(name, MethodOption(name, _kind(field), field.description or ""))
+                if name in RESERVED or option.type is not _kind(field):
+                    raise LorapError(f"{part.__module__}: setting {name!r}: the name is taken, choose another one")
     return list(found.values())
 
 

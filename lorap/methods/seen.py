@@ -1,18 +1,35 @@
-"""What a pass over the calibration windows has seen of a layer."""
+"""What is wanted of a pass over the calibration windows, and what it has seen of a layer."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from lorap.methods.part import Behind, Stream, Want
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lorap.core.statistics import Moments
+    from lorap.core.statistics import Kind, Moments
 
+Stream = Literal["compressed", "dense"]
+Behind = Literal["nothing", "attention", "layer"]
 Key = tuple[str, Stream, Behind]
+
+
+@dataclass(frozen=True)
+class Want:
+    """A statistic of one of the inputs of a layer's projections (``model.layer_plan.READERS``).
+
+    Attributes:
+        input: Name of the input.
+        kind: ``squares``, ``mean``, or ``moment``, the whole second moment with the mean.
+        stream: The activations as the compressed layers before this one left them, or those of the dense model.
+        behind: How much of the layer itself is compressed when they pass: nothing, its attention, or all of it.
+    """
+
+    input: str
+    kind: "Kind"
+    stream: Stream = "compressed"
+    behind: Behind = "nothing"
 
 
 @dataclass(frozen=True)

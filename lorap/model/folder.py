@@ -16,7 +16,8 @@ from lorap.model.layer_plan import Form
 from lorap.model.modeling_lorap import LorapConfig, LorapForCausalLM
 from lorap.model.reading import reading
 from lorap.model.sizes import REQUIRED, read_raw_config
-from lorap.model.stream import multiply_out, untied_state
+from lorap.model.stream import untied_state
+from lorap.model.swap import multiply_out
 from lorap.model.weights import WeightsReader
 
 AutoConfig.register(LorapConfig.model_type, LorapConfig)

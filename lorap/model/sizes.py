@@ -50,6 +50,16 @@ class Sizes:
         return BYTES[self.dtype if dtype == "auto" else dtype]
 
 
+def eigenvector_operations(hidden: int, weights: int) -> int:
+    """Multiply-accumulates of the eigenvectors of that many Gram matrices of a width."""
+    return weights * 25 * hidden**3
+
+
+def factorising_bytes(sizes: Sizes) -> int:
+    """An FFN weight in float32 and float64, and its Gram matrix, eigenvectors and their workspace."""
+    return 28 * sizes.hidden * sizes.channels + 32 * sizes.hidden**2
+
+
 def read_sizes(file: Path) -> Sizes:
     """The sizes of a model, also of a factored one, which is never larger.
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from lorap.model.family import linear
 from lorap.model.layer_plan import ATTENTION, FFN
 from lorap.model.modeling_lorap import Absent
-from lorap.model.stream import set_linear
+from lorap.model.swap import set_linear
 
 OF = {"channels": FFN, "kv_heads": ATTENTION}  # the projections that have a unit, by the field of a plan that counts it
 KIND = {name: kind for kind, names in OF.items() for name in names}

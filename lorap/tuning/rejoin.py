@@ -21,7 +21,8 @@ from lorap.model.family import bias_of, has, layer_shapes, projection
 from lorap.model.folder import open_weights, read_config, skeleton, write_companions
 from lorap.model.layer_plan import INPUT_OF, PROJECTIONS, LayerPlan
 from lorap.model.modeling_lorap import LorapConfig, LowRankLinear, PivotedLinear
-from lorap.model.stream import Layers, set_factors, set_linear, stream_layers, write_weights
+from lorap.model.stream import Layers, stream_layers, write_weights
+from lorap.model.swap import set_factors, set_linear
 from lorap.tuning.adapter import Adapter, read_adapter, require_base
 
 Factors = tuple[Tensor, Tensor]  # (out, k) and (k, in), float32

@@ -1,0 +1,48 @@
+"""Putting another form in the place of a layer's projection: a dense linear, or factors."""
+
+import torch
+from torch import Tensor, nn
+
+from lorap.model.family import bias_of, has, parent, projection
+from lorap.model.layer_plan import PROJECTIONS
+from lorap.model.modeling_lorap import LowRankLinear, Narrow
+
+
+@torch.no_grad()
+def multiply_out(layer: nn.Module) -> None:
+    """Replaces every pair of factors of a layer by the dense linear that they stand for, in place."""
+    for name in PROJECTIONS:
+        if not has(layer, name):
+            continue
+        small = projection(layer, name)
+        if not isinstance(small, nn.Linear):
+            left, right = small.factors()
+            set_linear(layer, name, (left.float() @ right.float()).to(left.dtype), bias_of(small))
+
+
+def set_linear(layer: nn.Module, name: str, weight: Tensor, bias: Tensor | None) -> None:
+    """Puts a dense linear with these tensors in the place of a projection."""
+    with torch.device("meta"):
+        dense = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+    _put(layer, name, dense, {"weight": weight}, {"bias": bias})
+
+
+def set_factors(layer: nn.Module, name: str, left: Tensor, right: Tensor, bias: Tensor | None) -> None:
+    """Puts a pair of factors, (out, k) and (k, in), in the place of a projection."""
+    with torch.device("meta"):
+        small = LowRankLinear(right.shape[1], left.shape[0], right.shape[0], bias is not None)
+    _put(layer, name, small, {"left.weight": left, "right.weight": right}, {"left.bias": bias})
+
+
+def _put(
+    layer: nn.Module, name: str, module: nn.Module, tensors: dict[str, Tensor], biases: dict[str, Tensor | None]
+) -> None:
+    """Puts a module on the meta device in the place of a projection, inside of what pads its heads."""
+    there = {key: bias for key, bias in biases.items() if bias is not None}
+    module.load_state_dict(tensors | there, assign=True)
+    owner = parent(layer, name)
+    outer = getattr(owner, name)
+    if isinstance(outer, Narrow):
+        outer.inner = module
+    else:
+        setattr(owner, name, module)
