@@ -64,7 +64,9 @@ def test_what_was_deleted_by_hand_is_made_again_with_what_follows(
     planned = copy_of_made.run("snakemake", "-n")
     assert steps_of(planned) == chain
     told = copy_of_made.run("lorap", "verify", ok=False)
-    assert re.search(": missing" if file.endswith("/meta.json") else f"it has lost .*{Path(file).name}", told)
+    assert re.search(
+        ": missing" if file.endswith("/meta.json") else f"incomplete, .*{Path(file).name} is missing", told
+    )
 
 
 def test_a_file_that_snakemake_does_not_know_of_is_missed_by_verify_and_made_again_after_adopt(
@@ -72,7 +74,7 @@ def test_a_file_that_snakemake_does_not_know_of_is_missed_by_verify_and_made_aga
 ) -> None:
     (copy_of_made.folder / LORAP / "tokenizer.json").unlink()
     assert NOTHING in copy_of_made.run("snakemake", "-n")
-    assert f"{LORAP}: incomplete, it has lost tokenizer.json; 'lorap adopt'" in copy_of_made.run(
+    assert f"{LORAP}: incomplete, tokenizer.json is missing; run 'lorap adopt'" in copy_of_made.run(
         "lorap", "verify", ok=False
     )
     copy_of_made.run("lorap", "adopt")

@@ -11,7 +11,7 @@ from tests.whole_tree import CELL, params_with
 def test_what_no_cell_has_is_listed_and_removed_when_asked(tree: Path) -> None:
     params_with(grids={"small": load_params().grids["small"].model_dump() | {"cells": []}})
     listed = succeed("prune").splitlines()
-    assert f"results/small/compress/{CELL}: of no cell of the grid" in listed
+    assert f"results/small/compress/{CELL}: belongs to no cell of the grid" in listed
     assert "lorap prune --remove" in listed[-1]
     assert (tree / f"compress/{CELL}").exists()
     succeed("prune", "--remove")

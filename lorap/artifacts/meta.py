@@ -134,7 +134,7 @@ def content_id(spec: Mapping[str, Any], inputs: Mapping[str, str], files: Mappin
 def artifact_id(path: Path) -> str:
     """What identifies an input: the id in its meta, or the hash of its bytes where lorap did not make it.
 
-    Of what is not there it is the hash of nothing; that it is missing tells who reads it, in better words.
+    Of what is not there it is the hash of nothing; whoever reads it reports that it is missing, in better words.
     """
     if meta_path(path).is_file() and "id" in (meta := read_meta(path)):
         return str(meta["id"])

@@ -30,7 +30,9 @@ def run(arguments: Namespace) -> None:
 
     require_workflow()
     if arguments.params:
-        raise LorapError(f"--params {arguments.params}: the workflow reads ./params.yaml alone, so must 'lorap adopt'")
+        raise LorapError(
+            f"--params {arguments.params}: refused; like the workflow, 'lorap adopt' reads ./params.yaml alone"
+        )
     params = load_params()
     for name in grids_of(arguments.grid, params):
         if arguments.accept_code:

@@ -14,10 +14,10 @@ COMMANDS = {
     "redecompose": "join an adapter to the factors of its model",
     "export": "make a stock checkpoint of a factored model, for any runtime",
     "report": "make the tables and figures of a grid from its result files",
-    "verify": "is every artifact what params.yaml says, made of what is there",
+    "verify": "check every artifact against params.yaml and what it is made of",
     "adopt": "take over results that were pulled or copied; the workflow makes the others",
-    "compare": "are the tables of a run those of git, but for rounding",
-    "prune": "list or remove artifacts that belong to no cell of a grid",
+    "compare": "compare the tables of a run with those in git",
+    "prune": "list or remove leftover results that belong to no cell of a grid",
     "evaluate": "measure a model: perplexity, zero-shot tasks, cost, spectra",
     "show": "say what a folder or a file is: base, method, plan by layer, sizes, provenance",
 }

@@ -27,7 +27,7 @@ def run(arguments: Namespace) -> None:
         for path in found:
             if arguments.remove:
                 _remove(path)
-            print(f"{path}: {'removed' if arguments.remove else 'of no cell of the grid'}")
+            print(f"{path}: {'removed' if arguments.remove else 'belongs to no cell of the grid'}")
         if found and not arguments.remove:
             print(f"{name}: {len(found)} strays; 'lorap prune --remove' removes them")
 

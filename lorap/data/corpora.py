@@ -24,7 +24,7 @@ def load_rows(corpus: FilesCorpus | PydocCorpus, split: Split) -> Sequence[str]:
     """The rows of one split.
 
     Raises:
-        LorapError: The corpus has no such split, or its file is missing or has not the column.
+        LorapError: The corpus has no such split, or its file is missing or lacks the column.
     """
     if isinstance(corpus, PydocCorpus):
         return pydoc_rows(split)
@@ -84,7 +84,7 @@ def read_rows(path: Path, column: str = "text", keep_line_ends: bool = False) ->
         keep_line_ends: Of plain text: keep each line as it is, except that a blank one is empty; else strip it.
 
     Raises:
-        LorapError: The file cannot be read, or a row has not the column.
+        LorapError: The file cannot be read, or a row lacks the column.
     """
     if not is_table(path):
         lines = io.StringIO(read_text(path))  # ends lines at line feeds alone; splitlines cuts at other characters too

@@ -17,7 +17,7 @@ from lorap.errors import LorapError
 from lorap.model.reading import first_line
 
 CPU_BATCH = 16
-# What lm-eval raises for a document that has not the form its task expects.
+# What lm-eval raises for a document that is not as its task expects.
 UNFIT = (ValueError, LookupError, TypeError, AttributeError, SyntaxError)
 
 

@@ -67,7 +67,7 @@ def write_tasks(names: list[str], data: Path | None, folder: Path) -> dict[str, 
         Where every task's documents come from: ``file`` and ``sha256``, or nothing where lm-eval knows.
 
     Raises:
-        LorapError: There is no such task, or a file is missing, damaged, or has not the task's columns.
+        LorapError: There is no such task, or a file is missing, damaged, or lacks a column of the task's.
     """
     known = [*TASKS, OWN]
     if unknown := [name for name in names if name not in known]:

@@ -20,7 +20,7 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
     """The decoder layers of a causal language model.
 
     Raises:
-        LorapError: The architecture has not the modules that lorap compresses.
+        LorapError: The architecture lacks modules that lorap compresses.
     """
     family = type(model).__name__
     body: Any = getattr(model, "model", None)
@@ -37,7 +37,7 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
 
 
 def _require_projections(layer: nn.Module, place: str) -> None:
-    """Raises a LorapError where a layer that may be compressed has not the seven projections."""
+    """Raises a LorapError where a layer that may be compressed lacks one of the seven projections."""
     for name in PROJECTIONS:
         owner = parent(layer, name)
         if not isinstance(owner, Absent) and not isinstance(getattr(owner, name, None), nn.Linear | Small):

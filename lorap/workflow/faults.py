@@ -37,7 +37,7 @@ class Fault:
 
 
 class Accepted(BaseModel):
-    """Code that a user held for as good as that of the run."""
+    """Code that a user accepted as equivalent to that of the run."""
 
     code: str
 
@@ -110,7 +110,7 @@ def _damage(artifact: Artifact, hashes: dict[str, str] | str, with_bytes: bool) 
     for name, sha256 in named.items():
         file = artifact.root / name
         if not file.is_file():
-            return Fault(f"incomplete, it has lost {name}; 'lorap adopt' has it made again")
+            return Fault(f"incomplete, {name} is missing; run 'lorap adopt' to have it made again")
         if with_bytes and sha256_file(file) != sha256:
             return Fault(f"damaged, {name} has other bytes than were written")
     return None

@@ -12,7 +12,7 @@ LAST_WORDS = 12  # lines
 
 
 def take_over(grid: str, fresh: Iterable[Artifact]) -> None:
-    """Has Snakemake hold artifacts for up to date, with today's settings: times of files say nothing after a download.
+    """Has Snakemake regard artifacts as up to date, with today's settings: times of files say nothing after a download.
 
     Args:
         grid: Name of the grid.
