@@ -24,6 +24,7 @@ GIB = 2**30
 DATA = ("--calibration", "c.st")
 COUNTED = ("--text", "book.txt", "--seqlen", 8)
 COMMANDS: dict[str, tuple[object, ...]] = {
+    "show": ("show",),
     "plan": ("plan", "--sparsity", 0.5),
     "calibrate": ("calibrate", *COUNTED, "--nsamples", 2),
     "compress": ("compress", *DATA, "--sparsity", 0.5),
@@ -34,10 +35,11 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "cut back": ("redecompose", "--adapter", "adapter", "--rank", "k", *DATA),
     "perplexity of adapter": ("evaluate", "perplexity", "--adapter", "adapter", *COUNTED, "--windows", 2),
 }
-DENSE = ("plan", "calibrate", "compress", "perplexity", "fetch")
+PRINT = ("show", "plan")  # and write nothing
+DENSE = ("show", "plan", "calibrate", "compress", "perplexity", "fetch")
 WORDS = ("calibrate", "compress", "perplexity", "fetch")
-WEIGHTS = ("compress", "perplexity", "fetch")
-FACTORED = ("perplexity", "export", "fetch", "join", "cut back")
+WEIGHTS = ("show", "compress", "perplexity", "fetch")
+FACTORED = ("show", "perplexity", "export", "fetch", "join", "cut back")
 ADAPTER = ("join", "cut back", "perplexity of adapter")
 # Of every file: how it may be damaged, the model that commands are given, and the commands that read it.
 FILES: dict[str, tuple[tuple[Damage, ...], str, tuple[str, ...]]] = {
@@ -124,10 +126,15 @@ def damage_each(file: str, numbers: range, sound: Path, folder: Path) -> None:
         damage, command = random.choice(damages), random.choice(commands)
         copy_sound(sound, folder / str(each), file.split("/")[0])
         damage(random, folder / str(each) / file)
-        given = () if command == "fetch" else ("--model",)
         with naming(f"{file} {each}: {damage.__name__}, then {command}"), contextlib.chdir(folder / str(each)):
-            assert_accepted_or_refused(*COMMANDS[command], *given, model, "--out", "out")
+            assert_accepted_or_refused(*arguments(command, model))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < GIB / 1024  # which are KiB
+
+
+def arguments(command: str, model: str) -> tuple[object, ...]:
+    """What is typed to have a command read a model, or what stands in its place, and write ``out``."""
+    given = (model,) if command in ("show", "fetch") else ("--model", model)
+    return *COMMANDS[command], *given, *(() if command in PRINT else ("--out", "out"))
 
 
 def copy_sound(sound: Path, folder: Path, owner: str) -> None:
@@ -151,6 +158,7 @@ def assert_accepted_or_refused(*argv: object) -> None:
         assert done.err == ""
         assert {path.parts[0] for path in made} <= {"out", "out.meta.json"}
     else:
+        assert done.code == 1
         assert "memory" not in fault(done)
         assert made == set()
 

@@ -14,7 +14,7 @@ from lorap.model.modeling_lorap import FORMAT, LorapConfig, LorapForCausalLM
 def factored_config(config: PreTrainedConfig, layers: Sequence[LayerPlan]) -> LorapConfig:
     """The configuration of the factored form of a model with these layers."""
     fields = config.to_dict()
-    for name in ("model_type", "architectures", "auto_map", "transformers_version"):
+    for name in ("model_type", "architectures", "auto_map", "transformers_version", "base_model_type", "lorap"):
         fields.pop(name, None)
     file = Path(modeling_lorap.__file__).stem
     return LorapConfig(
