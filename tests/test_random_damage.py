@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import resource
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -13,14 +11,14 @@ import pytest
 from transformers import LlamaConfig
 
 from lorap.data.corpora import pydoc_rows
-from tests.command import call, fault, succeed
+from tests.command import succeed
 from tests.conftest import SMALL, save_random_model
 from tests.damages import GGUF, JSON, SAFETENSORS, Damage
 from tests.gguf_file import write_gguf
+from tests.limits import assert_accepted_or_refused, bounded
+from tests.plans import planned_folder
 
 FEW, MANY = 7, 80  # damages of each file: more than 100 and 1000 of all
-SECONDS = 120  # after which a command hangs
-GIB = 2**30
 DATA = ("--calibration", "c.st")
 COUNTED = ("--text", "book.txt", "--seqlen", 8)
 COMMANDS: dict[str, tuple[object, ...]] = {
@@ -40,6 +38,7 @@ DENSE = ("show", "plan", "calibrate", "compress", "perplexity", "fetch")
 WORDS = ("calibrate", "compress", "perplexity", "fetch")
 WEIGHTS = ("show", "compress", "perplexity", "fetch")
 FACTORED = ("show", "perplexity", "export", "fetch", "join", "cut back")
+ODD = ("show", "perplexity", "export", "fetch")  # a model of a plan that says all that a plan can say
 ADAPTER = ("join", "cut back", "perplexity of adapter")
 # Of every file: how it may be damaged, the model that commands are given, and the commands that read it.
 FILES: dict[str, tuple[tuple[Damage, ...], str, tuple[str, ...]]] = {
@@ -54,16 +53,14 @@ FILES: dict[str, tuple[tuple[Damage, ...], str, tuple[str, ...]]] = {
     "sharded/model-00002-of-00003.safetensors": (SAFETENSORS, "sharded", WEIGHTS),
     "small/config.json": (JSON, "small", FACTORED),
     "small/model.safetensors": (SAFETENSORS, "small", FACTORED),
+    "odd/config.json": (JSON, "odd", ODD),
+    "odd/model.safetensors": (SAFETENSORS, "odd", ODD),
     "adapter/adapter_config.json": (JSON, "small", ADAPTER),
     "adapter/adapter_model.safetensors": (SAFETENSORS, "small", ADAPTER),
     "adapter/meta.json": (JSON, "small", ADAPTER),
     "c.st": (SAFETENSORS, "model", ("compress",)),
     "tiny.gguf": (GGUF, "tiny.gguf", ("fetch",)),
 }
-
-
-class Hang(BaseException):
-    """A command that does not end; no library catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -85,50 +82,34 @@ def sound(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         few = ("--cutoff", 8, "--rows", 6, "--held-out", 2, "--batch", 4, "--micro-batch", 4, "--max-steps", 1)
         tune = ("tune", "--model", "small", "--data", "book.txt", "--form", "factored", "--rank", 2, *few)
         succeed(*tune, "--out", "adapter")
+        planned_folder(config, Path("odd"), seed=0)
+        for file in tokenizer_folder.iterdir():
+            shutil.copyfile(file, Path("odd", file.name))
         write_gguf(Path("model"), Path("tiny.gguf"))
     return folder
 
 
-@pytest.fixture
-def bounded() -> Iterator[None]:
-    """A process that can have but a few GiB more than it has, and in which nothing may take for ever."""
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 4 * GIB, limits[1]))
-    handler = signal.signal(signal.SIGALRM, _hang)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, handler)
-    resource.setrlimit(resource.RLIMIT_AS, limits)
-
-
 @pytest.mark.parametrize("file", FILES)
-def test_a_damaged_file_is_accepted_or_refused_in_one_line(
-    sound: Path, tmp_path: Path, bounded: None, file: str
-) -> None:
+def test_a_damaged_file_is_accepted_or_refused_in_one_line(sound: Path, tmp_path: Path, file: str) -> None:
     damage_each(file, range(FEW), sound, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
-def test_every_one_of_many_damages_is_accepted_or_refused_in_one_line(
-    sound: Path, tmp_path: Path, bounded: None, file: str
-) -> None:
+def test_every_one_of_many_damages_is_accepted_or_refused_in_one_line(sound: Path, tmp_path: Path, file: str) -> None:
     damage_each(file, range(FEW, FEW + MANY), sound, tmp_path)
 
 
 def damage_each(file: str, numbers: range, sound: Path, folder: Path) -> None:
     """Damages copies of a file, each in its own way, and gives each to a command."""
     damages, model, commands = FILES[file]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for each in numbers:
-        random = Random(f"{file} {each}")
+        random, place = Random(f"{file} {each}"), folder / str(each)
         damage, command = random.choice(damages), random.choice(commands)
-        copy_sound(sound, folder / str(each), file.split("/")[0])
-        damage(random, folder / str(each) / file)
-        with naming(f"{file} {each}: {damage.__name__}, then {command}"), contextlib.chdir(folder / str(each)):
+        copy_sound(sound, place, file.split("/")[0])
+        damage(random, place / file)
+        with naming(f"{file} {each}: {damage.__name__}, then {command}"), bounded(), contextlib.chdir(place):
             assert_accepted_or_refused(*arguments(command, model))
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < GIB / 1024  # which are KiB
 
 
 def arguments(command: str, model: str) -> tuple[object, ...]:
@@ -147,22 +128,6 @@ def copy_sound(sound: Path, folder: Path, owner: str) -> None:
     copy(sound / owner, folder / owner)
 
 
-def assert_accepted_or_refused(*argv: object) -> None:
-    """Runs a command, which may make its output in the working folder, or end with a line and leave nothing."""
-    before = set(Path().rglob("*"))
-    signal.alarm(SECONDS)
-    done = call(*argv)
-    signal.alarm(0)
-    made = set(Path().rglob("*")) - before
-    if done.code == 0:
-        assert done.err == ""
-        assert {path.parts[0] for path in made} <= {"out", "out.meta.json"}
-    else:
-        assert done.code == 1
-        assert "memory" not in fault(done)
-        assert made == set()
-
-
 @contextlib.contextmanager
 def naming(case: str) -> Iterator[None]:
     """Adds to whatever goes wrong what it went wrong with."""
@@ -171,7 +136,3 @@ def naming(case: str) -> Iterator[None]:
     except BaseException as error:
         error.add_note(case)
         raise
-
-
-def _hang(*_: object) -> None:
-    raise Hang(f"more than {SECONDS} seconds")

@@ -82,8 +82,8 @@ def test_what_is_nothing_or_damaged_is_an_error_of_one_line(work: Path, small: P
     damages: list[tuple[object, str]] = [
         (config | {"lorap": {"layers": 3}}, "lorap.layers: expected"),
         (config | {"lorap": {"layers": [{"channels": -1}]}}, "plan of a layer: "),
-        (config | {"hidden_size": "wide"}, "sizes of the original model are missing or damaged"),
-        ([], "expected a JSON object"),
+        (config | {"hidden_size": "wide"}, "hidden_size: got 'wide', expected a whole number"),
+        ([], "no JSON object"),
     ]
     for damaged, told in damages:
         (small / "config.json").write_text(json.dumps(damaged))

@@ -7,10 +7,10 @@ from typing import Any
 
 from lorap.artifacts.meta import meta_path
 from lorap.artifacts.names import ADAPTER_CONFIG
-from lorap.errors import LorapError
+from lorap.errors import LorapError, first_line
 from lorap.files import read_json
 from lorap.model.layer_plan import LayerPlan, LayerShape
-from lorap.model.sizes import dense_shape
+from lorap.model.sizes import dense_shape, read_raw_config
 
 CONFIG = "config.json"
 COMPRESSED = "compressed model"
@@ -110,7 +110,7 @@ def read_header(files: list[Path]) -> Header:
                     shapes[name] = tuple(tensor.get_shape())
                     dtypes[tensor.get_dtype()] = None
         except (SafetensorError, OSError) as error:
-            raise LorapError(f"{path}: damaged or not safetensors ({error})") from error
+            raise LorapError(f"{path}: damaged or not safetensors ({first_line(error)})") from error
     return Header(shapes, tuple(sorted(dtypes)), dict(sorted(metadata.items())))
 
 
@@ -120,7 +120,7 @@ def _content(path: Path, header: Header, meta: dict[str, Any]) -> tuple[str, dic
         adapter = _object(path / ADAPTER_CONFIG)
         return "adapter", {}, {key: adapter[key] for key in ADAPTER_KEYS if key in adapter}
     if (path / CONFIG).is_file():
-        config = _object(path / CONFIG)
+        config = read_raw_config(path / CONFIG)
         if SECTION not in config:
             return "dense model", config, {}
         section = config[SECTION] if isinstance(config[SECTION], dict) else {}

@@ -11,9 +11,8 @@ from safetensors.torch import save
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lorap.errors import LorapError
+from lorap.errors import LorapError, first_line
 from lorap.files import sha256_text
-from lorap.model.reading import first_line
 
 TENSOR = "input_ids"
 METADATA = "__metadata__"  # in the header of a safetensors file

@@ -13,8 +13,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorap.data.hub import downloading
-from lorap.errors import LorapError
-from lorap.model.reading import first_line
+from lorap.errors import LorapError, first_line
 
 CPU_BATCH = 16
 # What lm-eval raises for a document that is not as its task expects.

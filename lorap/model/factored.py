@@ -37,10 +37,10 @@ def read_plans(config: LorapConfig, shapes: Sequence[LayerShape]) -> list[LayerP
     """
     section = config.lorap
     if not isinstance(section, dict) or not isinstance(section.get("layers"), list):
-        raise LorapError("config.json: lorap: expected the plan of every layer; compress the model again")
+        raise LorapError("lorap.layers: expected the plan of every layer; compress the model again")
     version = section.get("version", 1)
     if version not in range(1, FORMAT + 1):
-        raise LorapError(f"config.json: lorap.version is {version!r}, this lorap reads up to {FORMAT}; upgrade it")
+        raise LorapError(f"lorap.version is {version!r}, this lorap reads up to {FORMAT}; upgrade it")
     if len(section["layers"]) != len(shapes):
-        raise LorapError(f"config.json: lorap.layers: {len(section['layers'])} plans for {len(shapes)} layers")
+        raise LorapError(f"lorap.layers: {len(section['layers'])} plans for {len(shapes)} layers")
     return [LayerPlan.from_dict(raw, shape) for raw, shape in zip(section["layers"], shapes, strict=True)]

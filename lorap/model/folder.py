@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from lorap.errors import LorapError
 from lorap.files import read_json, write_json
 from lorap.model import modeling_lorap
+from lorap.model.factored import read_plans
 from lorap.model.family import decoder_layers
-from lorap.model.layer_plan import Form
+from lorap.model.layer_plan import Form, LayerShape
 from lorap.model.modeling_lorap import LorapConfig, LorapForCausalLM
 from lorap.model.reading import reading
-from lorap.model.sizes import REQUIRED, read_raw_config
+from lorap.model.sizes import REQUIRED, dense_shape, read_raw_config
 from lorap.model.stream import untied_state
 from lorap.model.swap import multiply_out
 from lorap.model.weights import WeightsReader
@@ -42,14 +44,25 @@ def read_config(path: Path) -> PreTrainedConfig:
     if not file.is_file():
         raise LorapError(f"{path}: no model there, expected a folder with a config.json; see 'lorap fetch --help'")
     raw = read_raw_config(file)
-    with reading(f"{file}: not a usable configuration"):
+    with reading(f"{file}: not a usable configuration"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of old names for settings
         config = AutoConfig.from_pretrained(file, trust_remote_code=False)
         dense = config.base_config() if isinstance(config, LorapConfig) else config
         fields = dense.to_dict()
     if missing := [key for key in REQUIRED if key in fields and key not in raw]:
         raise LorapError(f"{file}: {', '.join(missing)}: missing, required of a {dense.model_type} model")
+    if isinstance(config, LorapConfig):
+        _require_plans(file, config, dense_shape(fields))
     config.return_dict, config.output_hidden_states, config.output_attentions = True, False, False
     return config
+
+
+def _require_plans(file: Path, config: LorapConfig, shape: LayerShape) -> None:
+    """Raises a LorapError where a factored model has no plans of layers of this shape."""
+    try:
+        read_plans(config, [shape] * config.num_hidden_layers)
+    except LorapError as error:
+        raise LorapError(f"{file}: {error}") from error
 
 
 def skeleton(config: PreTrainedConfig) -> PreTrainedModel:

@@ -143,13 +143,16 @@ class LayerPlan:
 
     def require(self, shape: LayerShape) -> None:
         """Raises a LorapError where the plan is none of a layer of this shape."""
-        counts = (self.channels, self.heads, self.kv_heads, *self.value_dims())
+        counts = (self.channels, self.heads, self.kv_heads)
         if not all(isinstance(count, int) and count >= 0 for count in counts):
             raise LorapError(f"plan of a layer: {counts} are not counts of channels and heads")
-        if self.heads * shape.kv_heads != self.kv_heads * shape.heads or len(self.value_dims()) != self.kv_heads:
-            raise LorapError(f"plan of a layer: {self.heads} heads do not fit {self.kv_heads} key-value heads")
-        if self.channels > shape.channels or self.heads > shape.heads or max((0, *self.value_dims())) > shape.head_dim:
+        if self.channels > shape.channels or self.heads > shape.heads or self.kv_heads > shape.kv_heads:
             raise LorapError("plan of a layer: it is larger than the layer that config.json describes")
+        dims = self.value_dims()
+        if not all(isinstance(dim, int) and 0 <= dim <= shape.head_dim for dim in dims):
+            raise LorapError(f"plan of a layer: {dims} are no dimensions of heads of {shape.head_dim}")
+        if self.heads * shape.kv_heads != self.kv_heads * shape.heads or len(dims) != self.kv_heads:
+            raise LorapError(f"plan of a layer: {self.heads} heads do not fit {self.kv_heads} key-value heads")
         named = {name for group in (*self.shared, self.biases, self.storage) for name in group}
         if unknown := sorted({str(name) for name in named} - set(PROJECTIONS)):
             raise LorapError(f"plan of a layer: {unknown[0]} is no projection")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from huggingface_hub.errors import StrictDataclassError
 
-from lorap.errors import LorapError
+from lorap.errors import LorapError, first_line
 
 UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, RuntimeError,
             ImportError, StrictDataclassError, struct.error)  # fmt: skip
@@ -25,10 +25,3 @@ def reading(what: str) -> Iterator[None]:
         if not isinstance(error, UNUSABLE) and type(error) is not Exception:  # tokenizers raises the bare class
             raise
         raise LorapError(f"{what} ({first_line(error)})") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, for a one-line error, and the second where the first announces it."""
-    message = f"unknown name {error}" if isinstance(error, KeyError) else str(error).strip()
-    lines = (message or type(error).__name__).splitlines()
-    return " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])

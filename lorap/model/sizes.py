@@ -13,8 +13,9 @@ BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # Keys for which transformers silently puts in a size of its own.
 REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 OPTIONAL = ("head_dim", "num_key_value_heads")
-# Of what transformers makes a list, before anybody could say that no weights are there for so many.
-LISTED = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_labels")
+# Of what lists are made before anybody could say that no weights are there for so many.
+LISTED = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_labels", "num_attention_heads",
+          "num_key_value_heads")  # fmt: skip
 MOST = 1000
 
 

@@ -10,9 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lorap.errors import LorapError
+from lorap.errors import LorapError, first_line
 from lorap.files import read_json, require_space
-from lorap.model.reading import first_line
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -59,15 +58,14 @@ class WeightsReader:
         return tensor
 
     def require(self, tensors: Mapping[str, Tensor], optional: Collection[str]) -> None:
-        """Compares names and shapes with those of a model; values are not read.
+        """Compares names and shapes with those of a model; values are not read, but for orders.
 
         Args:
             tensors: What the model holds, on the meta device or not.
             optional: Names that may stand in the files too, such as those of tied weights.
 
         Raises:
-            LorapError: A tensor is missing, has another shape, holds no floating-point numbers, or is no part of the
-                model.
+            LorapError: A tensor is missing, has another shape or other numbers, or is no part of the model.
         """
         for name, tensor in tensors.items():
             path = self._path(name)
@@ -77,6 +75,8 @@ class WeightsReader:
                 raise LorapError(f"{path}: {name} is {shape}, but config.json makes it {tuple(tensor.shape)}")
             if kind not in (kinds := FLOATS if tensor.is_floating_point() else (FORMAT_NAMES[tensor.dtype],)):
                 raise LorapError(f"{path}: {name} is of type {kind}, expected {' or '.join(kinds)}")
+            if not tensor.is_floating_point() and not _is_order(self._files[path].get_tensor(name)):
+                raise LorapError(f"{path}: {name} is no order of {len(tensor)} outputs")
         for name, path in self._path_of.items():
             if name not in tensors and name not in optional and not name.endswith(OLD_BUFFER):
                 raise LorapError(f"{path}: {name} is no part of the model that config.json describes")
@@ -111,6 +111,10 @@ def _open(path: Path) -> safe_open:
         ) from error
 
 
+def _is_order(numbers: Tensor) -> bool:
+    return numbers.sort().values.tolist() == list(range(len(numbers)))
+
+
 def _printable(file: Path, name: str) -> str:
     """A name in a file, which messages may quote."""
     if not name.isprintable():
@@ -126,6 +130,9 @@ class WeightsWriter:
     Args:
         path: The file to write.
         tensors: The tensors to come, on the meta device or not: names, shapes and dtypes count.
+
+    Raises:
+        LorapError: A dtype that is not written, or too little space on the disk.
     """
 
     def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -135,6 +142,8 @@ class WeightsWriter:
         header: dict[str, object] = {"__metadata__": {"format": "pt"}}
         end = 0
         for name, tensor in tensors.items():
+            if tensor.dtype not in FORMAT_NAMES:
+                raise LorapError(f"{name}: {tensor.dtype} is no dtype that lorap writes; convert the model first")
             start, end = end, end + tensor.numel() * tensor.element_size()
             self._offsets[name] = start
             shape = list(tensor.shape)
