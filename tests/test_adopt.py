@@ -143,7 +143,7 @@ def test_a_harmless_code_change_is_accepted_by_a_command_that_is_recorded(copy_o
 
 def test_adopt_judges_by_the_settings_that_the_workflow_reads(made: Checkout) -> None:
     told = made.run("lorap", "adopt", "--params", "params.yaml", ok=False)
-    assert "--params params.yaml: the workflow reads ./params.yaml alone" in told
+    assert "--params params.yaml: refused; like the workflow, 'lorap adopt' reads ./params.yaml alone" in told
 
 
 def test_adopt_needs_the_workflow(made: Checkout) -> None:
