@@ -16,9 +16,9 @@ rule fetch:
     params:
         **STEPS.options("fetch"),
     shell:
-        "lorap fetch {wildcards.model} --spec {params.spec:q} --out models/{wildcards.model} > {log} 2>&1;"
-        " cp models/{wildcards.model}/config.json {output.config};"
-        " cp models/{wildcards.model}/meta.json {output.manifest}"
+        "lorap fetch {wildcards.model} --spec {params.spec:q} --out {params.out} > {log} 2>&1;"
+        " cp {params.out}/config.json {output.config};"
+        " cp {params.out}/meta.json {output.manifest}"
 
 
 # The weights are no inputs of the jobs that read them: they lie in models/, which all grids share, which stays out of

@@ -74,6 +74,7 @@ class Step:
         inputs: The steps whose artifacts of the same cell it takes, by role.
         unused: The roles that a cell has no use for.
         takes_all: Whether it takes the artifacts of all cells instead, which then are their own roles.
+        beside: The folder that its command writes instead, beside the results; all grids share it.
         on_gpu: Whether it computes on a GPU where there is one.
     """
 
@@ -86,6 +87,7 @@ class Step:
     inputs: Mapping[str, str] = field(default_factory=dict)
     unused: Callable[[Cell], Collection[str]] = _none
     takes_all: bool = False
+    beside: str = ""
     on_gpu: bool = False
 
     @property

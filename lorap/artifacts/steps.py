@@ -30,8 +30,6 @@ from lorap.artifacts.grid_specs import (
 )
 from lorap.artifacts.step import Step, file, folder, manifest, report
 
-BASE_MODELS = "models"  # the folder with the weights of base models, which all grids share
-
 
 def measured_by(cell: Cell) -> str:
     """The name of the step that measures a cell."""
@@ -61,6 +59,7 @@ _TO_REPORT = (
         "fetch",
         stage="models",
         outputs=(manifest("models/{model}"),),
+        beside="models/{model}",
         cells=lambda grid: map(Cell, grid.models),
         spec=lambda params, grid, cell: fetch_spec(params, cell.model),
         settings=("models",),

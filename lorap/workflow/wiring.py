@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
+from string import Formatter
 from typing import Any
 
 from lorap.artifacts.grid import Cell
 from lorap.artifacts.places import output
 from lorap.artifacts.specs import Spec
 from lorap.artifacts.step import Output, Step
-from lorap.artifacts.steps import BASE_MODELS, STAGES, STEPS
+from lorap.artifacts.steps import STAGES, STEPS
 from lorap.errors import LorapError
 from lorap.machine.needs import Need
 from lorap.model.sizes import Sizes, read_sizes
@@ -50,23 +51,29 @@ class Wiring:
     params: Params
     gpus: int
 
-    def inputs(self, rule: str) -> dict[str, OfJob]:
+    def inputs(self, rule: str) -> dict[str, Any]:
         """The files that a job takes, by role, and the meta of each artifact as ``ROLE_meta``."""
         step = STEPS[rule]
         if step.takes_all:
             return {source: self._files_of_all(source) for source in step.inputs}
-        files = {role: self._part(source, "files") for role, source in step.inputs.items()}
-        return files | {f"{role}_meta": self._part(source, "meta") for role, source in step.inputs.items()}
+        found: dict[str, Any] = {}
+        for role, source in step.inputs.items():
+            (made,) = STEPS[source].outputs
+            files = [self._place(step, file) for file in made.files]
+            found[role] = files if len(files) > 1 else files[0]  # Snakemake takes no list of functions
+            found[f"{role}_meta"] = self._place(step, made.meta)
+        return found
 
     def outputs(self, rule: str) -> list[str]:
         """The files that a job makes; the meta of an artifact is the last of its own."""
         return [f"results/{{grid}}/{file}" for made in STEPS[rule].outputs for file in _files(made)]
 
-    def options(self, rule: str) -> dict[str, OfJob | str]:
+    def options(self, rule: str) -> dict[str, str | OfJob]:
         """What a job tells its command: its spec, where its inputs are by role, and where to write."""
         step = STEPS[rule]
-        sources = {} if step.takes_all else {role: self._place(source) for role, source in step.inputs.items()}
-        return {"spec": self._spec(step), **sources, "out": f"results/{{grid}}/{step.out}"}
+        places = {"out": step} | {role: STEPS[source] for role, source in step.inputs.items() if not step.takes_all}
+        told = {role: other.beside or self._place(step, other.out) for role, other in places.items()}
+        return {"spec": self._spec(step), **told}
 
     def log(self, rule: str, kind: str = "log") -> str:
         """The log of a job, or the table of its benchmark: ``tsv``."""
@@ -99,24 +106,11 @@ class Wiring:
     def _files_of_all(self, source: str) -> OfJob:
         return lambda wildcards: self._all_files(STEPS[source], wildcards.grid)
 
-    def _part(self, source: str, part: str) -> OfJob:
-        """Files or meta of what a job takes from another step."""
-
-        def of_job(wildcards: Wildcards) -> list[str]:
-            found = getattr(output(source, self._cell(wildcards)), part)
-            return [f"results/{wildcards.grid}/{file}" for file in ([found] if part == "meta" else found)]
-
-        return of_job
-
-    def _place(self, source: str) -> OfJob:
-        """Where a job finds what it takes from another step."""
-
-        def of_job(wildcards: Wildcards) -> str:
-            if source == "fetch":
-                return f"{BASE_MODELS}/{wildcards.model}"
-            return f"results/{wildcards.grid}/{output(source, self._cell(wildcards)).path}"
-
-        return of_job
+    def _place(self, step: Step, path: str) -> str | OfJob:
+        """A path of what a job takes; a function of the job where the grid adds to what its own path says."""
+        if _wildcards(path) <= _wildcards(step.out):
+            return f"results/{{grid}}/{path}"
+        return lambda wildcards: f"results/{wildcards.grid}/{path.format_map(self._cell(wildcards).wildcards)}"
 
     def _spec(self, step: Step) -> OfJob:
         return lambda wildcards: self._make_spec(step, wildcards).canonical()
@@ -143,6 +137,10 @@ class Wiring:
 
 def _files(made: Output) -> list[str]:
     return [*made.files, made.meta]
+
+
+def _wildcards(path: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(path) if name}
 
 
 @cache
