@@ -8,7 +8,7 @@ from typing import Any
 
 from lorap.artifacts.description import Description, describe
 from lorap.cli import options
-from lorap.cli.output import print_json
+from lorap.cli.output import print_json, size_in_words
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.settings.config import printable
 
@@ -41,7 +41,7 @@ def _lines(found: Description) -> Iterator[tuple[str, str]]:
         yield "model type", words(found.model_type)
     if found.parameters is not None:
         yield "tokens" if found.kind == "calibration" else "parameters", f"{found.parameters:,} in {found.dtype}"
-    yield "size", f"{found.bytes / 1e6:,.1f} MB"
+    yield "size", size_in_words(found.bytes)
     yield from ((name.replace("_", " "), words(value)) for name, value in found.details.items())
     if found.shape:
         yield from _layer_lines(found.layers, found.shape)
