@@ -94,6 +94,13 @@ def endless(folder: Path) -> None:
         (edit(rank_pattern={"q_proj": 2}), r"rank_pattern is {'q_proj': 2}"),
         (edit(modules_to_save=["lm_head"]), r"modules_to_save is \['lm_head'\]"),
         (edit(auto_mapping={"parent_library": "os", "base_model_class": "system"}), r"auto_mapping is"),
+        (edit(megatron_config={"x": 1}), r"megatron_config is {'x': 1}, expected plain LoRA"),
+        (edit(of_another_version=[1]), r"of_another_version is \[1\], expected plain LoRA"),
+        (edit(init_lora_weights="pissa"), r"init_lora_weights is 'pissa', expected plain LoRA, where it is True"),
+        (edit(target_modules=[["q_proj"]]), r"target_modules \[\['q_proj'\]\], expected names from q_proj"),
+        (edit(lora_alpha=float("nan")), r"lora_alpha nan, expected a finite number"),
+        (edit(lora_alpha=True), r"lora_alpha True, expected a finite number"),
+        (edit(r=10**12), r"r 1000000000000, expected a rank of at least 1 and at most 65536"),
         (edit(r=0), r"r 0, expected a rank of at least 1"),
         (edit(r=5), r"is \(.*\), but config.json makes it"),
         (thin, r"no tensor base_model\S+ in its safetensors"),
@@ -113,6 +120,11 @@ def test_what_is_no_plain_lora_of_the_model_is_refused(
         load_adapter(load_model(small), adapter)
     assert len(str(raised.value).splitlines()) == 1
     assert str(raised.value).startswith(str(adapter))
+
+
+def test_a_key_that_is_not_set_is_no_fault_whatever_its_name(small: Path, adapter: Path) -> None:
+    edit(of_another_version=None, gaussian_noise=False)(adapter)
+    load_adapter(load_model(small), adapter)
 
 
 def test_an_adapter_of_another_base_is_refused(small: Path, tiny_folder: Path, adapter: Path, tmp_path: Path) -> None:

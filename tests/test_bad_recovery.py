@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,23 @@ def test_a_measurement_with_an_adapter_of_another_model_is_refused(compressed: P
     succeed(*TUNE, "--data", "book.txt", "--max-steps", 1)
     command = ["evaluate", *measure, "--model", "model", "--adapter", "adapter", "--out", "out.json"]
     assert refused(*command).startswith("adapter: was tuned on another model than model (hashes differ)")
+
+
+@pytest.mark.parametrize(
+    ("meta", "told"),
+    [
+        ([], "adapter/meta.json: damaged, expected a JSON object; make the artifact again"),
+        ({"inputs": 5}, "adapter/meta.json: damaged, it has no inputs.model; run 'lorap tune' again"),
+        ({"spec": {"tune": {}}}, "adapter/meta.json: damaged, it has no spec.tune.form; run 'lorap tune' again"),
+        (
+            {"spec": {"tune": {"form": "thin"}}},
+            "adapter/meta.json: spec.tune.form is 'thin', expected one of factored, dense",
+        ),
+    ],
+)
+def test_a_damaged_record_of_an_adapter_is_named(compressed: Path, meta: Any, told: str) -> None:
+    succeed(*TUNE, "--data", "book.txt", "--max-steps", 1)
+    file = Path("adapter/meta.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | meta if isinstance(meta, dict) else meta))
+    command = ("evaluate", "cost", "--model", "small", "--adapter", "adapter", "--out", "out.json")
+    assert refused(*command) == told

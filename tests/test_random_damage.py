@@ -59,6 +59,7 @@ FILES: dict[str, tuple[tuple[Damage, ...], str, tuple[str, ...]]] = {
     "adapter/adapter_model.safetensors": (SAFETENSORS, "small", ADAPTER),
     "adapter/meta.json": (JSON, "small", ADAPTER),
     "c.st": (SAFETENSORS, "model", ("compress",)),
+    "manifest.json": (JSON, "manifest.json", ("show", "fetch")),
     "tiny.gguf": (GGUF, "tiny.gguf", ("fetch",)),
 }
 
@@ -82,6 +83,8 @@ def sound(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         few = ("--cutoff", 8, "--rows", 6, "--held-out", 2, "--batch", 4, "--micro-batch", 4, "--max-steps", 1)
         tune = ("tune", "--model", "small", "--data", "book.txt", "--form", "factored", "--rank", 2, *few)
         succeed(*tune, "--out", "adapter")
+        succeed("fetch", "model", "--out", "fetched")
+        Path("fetched/meta.json").rename("manifest.json")
         planned_folder(config, Path("odd"), seed=0)
         for file in tokenizer_folder.iterdir():
             shutil.copyfile(file, Path("odd", file.name))

@@ -43,8 +43,9 @@ def fetch_manifest(manifest: Path, out: Path) -> bool:
         spec = FetchSpec.model_validate(wanted["spec"])
     except (ValueError, KeyError, TypeError) as error:
         raise LorapError(f"{manifest}: is no manifest of a model, expected the meta.json of one") from error
-    if missing := {"id", "sha256", "origin"} - set(wanted):
-        raise LorapError(f"{manifest}: is no manifest of a model, it has no {min(missing)}")
+    for key, kind in (("id", str), ("origin", dict), ("sha256", dict)):
+        if not isinstance(wanted.get(key), kind):
+            raise LorapError(f"{manifest}: is no manifest of a model, it has no {key}")
     with only_one(out):  # several jobs may want it at once
         if meta_path(out).is_file() and artifact_id(out) == wanted["id"]:
             return False

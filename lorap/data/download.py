@@ -60,7 +60,10 @@ def fetch_again(manifest: Mapping[str, Any], model: HubModel | WheelModel | Gguf
         LorapError: The source cannot be had, or holds something else now.
     """
     if isinstance(model, HubModel):
-        model = model.model_copy(update={"revision": manifest["origin"]["revision"]})
+        revision = manifest["origin"].get("revision")
+        if not isinstance(revision, str):
+            raise LorapError(f"{out}: its manifest names no commit of {model.repo}; remove it to fetch the model anew")
+        model = model.model_copy(update={"revision": revision})
     with new_folder(out) as partial:
         fetch(model, partial)
         found = {file.name: sha256_file(file) for file in partial.iterdir()}

@@ -144,21 +144,21 @@ class LayerPlan:
     def require(self, shape: LayerShape) -> None:
         """Raises a LorapError where the plan is none of a layer of this shape."""
         counts = (self.channels, self.heads, self.kv_heads)
-        if not all(isinstance(count, int) and count >= 0 for count in counts):
+        if not all(type(count) is int and count >= 0 for count in counts):
             raise LorapError(f"plan of a layer: {counts} are not counts of channels and heads")
         if self.channels > shape.channels or self.heads > shape.heads or self.kv_heads > shape.kv_heads:
             raise LorapError("plan of a layer: it is larger than the layer that config.json describes")
         dims = self.value_dims()
-        if not all(isinstance(dim, int) and 0 <= dim <= shape.head_dim for dim in dims):
+        if not all(type(dim) is int and 0 <= dim <= shape.head_dim for dim in dims) or (dims and not any(dims)):
             raise LorapError(f"plan of a layer: {dims} are no dimensions of heads of {shape.head_dim}")
         if self.heads * shape.kv_heads != self.kv_heads * shape.heads or len(dims) != self.kv_heads:
             raise LorapError(f"plan of a layer: {self.heads} heads do not fit {self.kv_heads} key-value heads")
         named = {name for group in (*self.shared, self.biases, self.storage) for name in group}
         if unknown := sorted({str(name) for name in named} - set(PROJECTIONS)):
-            raise LorapError(f"plan of a layer: {unknown[0]} is no projection")
+            raise LorapError(f"plan of a layer: {unknown[0]!r} is no projection")
         sizes = self.sizes(shape)
         for name, rank in self.ranks.items():
-            if rank is not None and (not isinstance(rank, int) or not 1 <= rank <= min(sizes[name])):
+            if rank is not None and (type(rank) is not int or not 1 <= rank <= min(sizes[name])):
                 raise LorapError(f"plan of a layer: rank {rank} of {name} does not fit {sizes[name]}")
         for group in self.shared:
             if len({self.ranks[name] for name in group} | {sizes[name][1] for name in group}) != 2:
