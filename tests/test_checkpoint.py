@@ -160,3 +160,9 @@ def test_a_factored_model_is_not_compressed_again_and_a_stock_one_not_exported(
         compressed(factored, tmp_path / "again", windows)
     with pytest.raises(LorapError, match="nothing to export"):
         exported(tiny_folder, tmp_path / "stock")
+
+
+def test_a_rank_of_one_is_written_too(tiny_folder: Path, windows: Tensor, tmp_path: Path) -> None:
+    out = compressed(tiny_folder, tmp_path / "out", windows, sparsity=0.95)
+    assert 1 in read_config(out).lorap["layers"][0]["ranks"].values()
+    assert torch.isfinite(load_model(out)(windows).logits).all()

@@ -194,3 +194,10 @@ def test_one_value_that_is_not_finite_is_noticed(kinds: set[Kind], value: float)
     moments.update(torch.tensor([[1.0, value], [1.0, 1.0]]))
     moments.update(torch.ones(4, 2))
     assert not moments.is_finite()
+
+
+def test_a_metric_that_sees_nothing_of_a_weight_has_the_plain_error_reported() -> None:
+    weight, other = normal(6, 5), normal(6, 5) + 1
+    blind = torch.zeros(5, 5)
+    assert relative_error(weight, other, blind) == relative_error(weight, other, None) > 0
+    assert relative_error(torch.zeros(2, 2), torch.zeros(2, 2), None) == 0

@@ -115,7 +115,13 @@ def test_an_adapter_stands_beside_any_form_and_joins_it_without_loss(
     adapter = random_adapter(folder, tmp_path / "adapter")
     (tmp_path / "exact").mkdir()
     redecompose(RedecomposeSpec(rank="k+r", batch=4), folder, adapter, None, tmp_path / "exact", CPU, quiet=True)
-    assert total_variation(load_tuned(folder, adapter), load_model(tmp_path / "exact"), IDS) < 1e-4
+    tuned = load_tuned(folder, adapter)
+    assert total_variation(tuned, load_model(tmp_path / "exact"), IDS) < 1e-4
+    with tuned.disable_adapter(), torch.no_grad():
+        torch.testing.assert_close(tuned(IDS).logits, load_model(folder)(IDS).logits, rtol=0, atol=1e-4)
+    half = load_tuned(folder, adapter, torch.bfloat16)
+    with torch.no_grad():
+        assert torch.isfinite(half(IDS).logits).all()
 
 
 def test_who_has_no_lorap_loads_any_plan(tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ class LayerLoop:
         Raises:
             LorapError: An activation is not finite.
         """
+        if others := {want.stream for want in wants} - set(self.streams):
+            raise ValueError(f"stream {min(others)}: is not carried; the part that wants it has to say dense_stream")
         first = {name: readers[0] for name, readers in READERS.items() if has(layer, readers[0])}
         readers = {name: projection(layer, reader) for name, reader in first.items()}
         features = {name: reader.in_features for name, reader in readers.items()}

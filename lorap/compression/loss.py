@@ -13,6 +13,7 @@ from lorap.model.layer_plan import ATTENTION, PROJECTIONS
 from lorap.model.units import KIND, dim_of, places
 
 Errors = dict[str, float]
+WHOLE = {"channels": "gate_proj", "kv_heads": "k_proj"}  # a projection whose units are never narrower
 
 
 def layer_errors(
@@ -37,7 +38,7 @@ def layer_errors(
     """
     found: dict[str, Errors] = {"errors": {}, "plain_errors": {}}
     for name in PROJECTIONS:
-        whole = _in_place(dense[name], layer, name, kept)
+        whole = _in_place(dense, layer, name, kept)
         if whole is None:
             continue
         metric = treatments[0 if name in ATTENTION else 1].metric(name, seen)
@@ -46,8 +47,9 @@ def layer_errors(
     return found
 
 
-def _in_place(dense: Tensor, layer: nn.Module, name: str, kept: Mapping[str, Tensor]) -> Tensor | None:
+def _in_place(weights: Mapping[str, Tensor], layer: nn.Module, name: str, kept: Mapping[str, Tensor]) -> Tensor | None:
     """What became of a weight in the shape that it had, zeros for what was removed; None where it is the same."""
+    dense, dim = weights[name], dim_of(name)
     if not has(layer, name):
         return torch.zeros_like(dense)
     module = projection(layer, name)
@@ -60,8 +62,11 @@ def _in_place(dense: Tensor, layer: nn.Module, name: str, kept: Mapping[str, Ten
         weight = left.float() @ right.float()
     if weight.shape == dense.shape:
         return weight
-    dim, units = dim_of(name), kept.get(KIND[name])
-    if units is None or weight.shape[1 - dim] != dense.shape[1 - dim] or weight.shape[dim] % len(units):
+    units, whole = kept.get(KIND[name]), WHOLE[KIND[name]]
+    if units is None or weight.shape[1 - dim] != dense.shape[1 - dim]:
         return None
-    index = places(units, weight.shape[dim] // len(units))
-    return torch.zeros_like(dense).index_copy_(dim, index, weight.to(dense.dtype))
+    total = weights[whole].shape[0] * len(units) // projection(layer, whole).out_features
+    width = dense.shape[dim] // total
+    if weight.shape[dim] != width * len(units):  # narrower heads
+        return None
+    return torch.zeros_like(dense).index_copy_(dim, places(units, width), weight.to(dense.dtype))

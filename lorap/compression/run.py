@@ -17,7 +17,7 @@ from lorap.errors import LorapError
 from lorap.files import write_json
 from lorap.methods.seen import Behind, Seen
 from lorap.model.family import linear
-from lorap.model.folder import DTYPES, read_config, write_companions
+from lorap.model.folder import read_config, write_companions
 from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.padding import pad_layer
 from lorap.model.stream import write_weights
@@ -42,12 +42,10 @@ def compress(
         LorapError: The model cannot be read or is not supported, ids do not fit, or activations are not finite.
     """
     config = read_config(model)
-    config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
-    if config.dtype not in DTYPES.values():
-        raise LorapError(f"{model}: dtype {config.dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
     plan = plan_for(spec, model, config, input_ids, device, quiet)
     dense_stream = any(worker.dense_stream for worker in spec.method.workers)
-    loop = LayerLoop(plan.dense, model, input_ids, config.dtype, device, spec.batch, spec.offload, dense_stream)
+    dtype = config.dtype or torch.float32
+    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.batch, spec.offload, dense_stream)
     errors: list[dict[str, Errors]] = []
 
     def compressed_layers() -> Iterator[tuple[int, nn.Module]]:
@@ -74,6 +72,13 @@ def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, me
     Returns:
         ``errors`` and ``plain_errors`` of every projection that changed, see ``layer_errors``.
     """
+    errors = _change(loop, index, layer, plan, method)  # the dense weights and the statistics are gone by now
+    loop.advance(index, layer)
+    return errors
+
+
+def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: Method) -> dict[str, Errors]:
+    """Measures and changes a layer in place; returns how far its weights have moved."""
     attention, ffn = method.treatments
     layer_plan, shape, seen = plan.layers[index], plan.shapes[index], Seen()
     wants = [want for worker in method.workers for want in worker.wanted(shape, layer_plan)]
@@ -93,5 +98,4 @@ def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, me
             method.repair.apply(layer, layer_plan, seen)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise LorapError(f"layer {index}: cannot be factorised ({error}); try --dtype float32") from error
-    loop.advance(index, layer)
     return layer_errors(dense, layer, kept, (attention, ffn), seen)

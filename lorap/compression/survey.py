@@ -12,10 +12,11 @@ from lorap.artifacts.specs import CompressSpec
 from lorap.compression.gradients import backward
 from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import Plan, plan_model
+from lorap.errors import LorapError
 from lorap.methods.part import Treatment
-from lorap.methods.seen import Seen
+from lorap.methods.seen import Seen, Want
 from lorap.model.family import layer_shapes
-from lorap.model.folder import skeleton
+from lorap.model.folder import DTYPES, skeleton
 from lorap.settings.method import Scores
 
 
@@ -29,9 +30,14 @@ def plan_for(
 ) -> Plan:
     """The plan of a model, after a survey where the method's share asks for one and there are windows for it.
 
+    The configuration is given the dtype to compute in.
+
     Raises:
-        LorapError: As ``survey`` and ``plan_model``.
+        LorapError: As ``survey`` and ``plan_model``, or the dtype is none that lorap writes.
     """
+    config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
+    if config.dtype not in DTYPES.values():
+        raise LorapError(f"{model}: dtype {config.dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
     scores: Scores = ()
     if spec.method.share.surveys and input_ids is not None:
         scores = survey(spec, model, config, input_ids, device, quiet)
@@ -57,7 +63,10 @@ def survey(
     """
     treatments = spec.method.treatments
     dense = skeleton(config)
-    wants = [want for treatment in treatments for want in treatment.wanted(layer_shapes(dense)[0], None)]
+    shape = layer_shapes(dense)[0]
+    wants = [want for treatment in treatments for want in treatment.wanted(shape, None)]
+    if others := [want for want in wants if want != Want(want.input, want.kind)]:
+        raise ValueError(f"{others[0]}: nothing is compressed in a survey, so that there is one stream only")
     windows = max(treatment.gradients for treatment in treatments)
     loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.batch, spec.offload)
     sweep = tqdm(loop, total=len(loop), desc="survey", unit="layer", disable=quiet)
@@ -72,9 +81,10 @@ def survey(
         else:
             scores.append(_scores(treatments, layer, seen))
         loop.advance(index, layer)
-    for index, layer, gradients in backward(loop, input_ids[:windows], inputs):
-        seen_by_layer[index].gradients = gradients
-        scores.insert(0, _scores(treatments, layer, seen_by_layer[index]))
+    for _, layer, gradients in backward(loop, input_ids[:windows], inputs):
+        seen = seen_by_layer.pop()  # so that no layer's sums outlive its turn
+        seen.gradients = gradients
+        scores.insert(0, _scores(treatments, layer, seen))
     return scores
 
 

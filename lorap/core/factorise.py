@@ -88,9 +88,12 @@ def top_eigenvectors(gram: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def relative_error(weight: Tensor, approximation: Tensor, metric: Tensor | None) -> float:
-    """||W - W'|| / ||W|| in the norm of a metric, as ``factorise`` takes it."""
+    """||W - W'|| / ||W|| in the norm of a metric, as ``factorise`` takes it; the plain one where that sees nothing."""
     weight, approximation = weight.float(), approximation.float()
-    return float(_norm(weight - approximation, metric) / _norm(weight, metric))
+    size = _norm(weight, metric)
+    if size == 0:
+        return relative_error(weight, approximation, None) if metric is not None else 0.0
+    return float(_norm(weight - approximation, metric) / size)
 
 
 def _norm(weight: Tensor, metric: Tensor | None) -> Tensor:

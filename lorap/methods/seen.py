@@ -31,6 +31,10 @@ class Want:
     stream: Stream = "compressed"
     behind: Behind = "nothing"
 
+    def __post_init__(self) -> None:
+        if self.stream == "dense" and self.behind != "nothing":
+            raise ValueError(f"{self.input}: the dense stream passes the layer before anything of it is compressed")
+
 
 @dataclass(frozen=True)
 class Gradient:

@@ -49,10 +49,11 @@ def read_config(path: Path) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(file, trust_remote_code=False)
         dense = config.base_config() if isinstance(config, LorapConfig) else config
         fields = dense.to_dict()
+        shape = dense_shape(fields) if isinstance(config, LorapConfig) else None
     if missing := [key for key in REQUIRED if key in fields and key not in raw]:
         raise LorapError(f"{file}: {', '.join(missing)}: missing, required of a {dense.model_type} model")
-    if isinstance(config, LorapConfig):
-        _require_plans(file, config, dense_shape(fields))
+    if isinstance(config, LorapConfig) and shape is not None:
+        _require_plans(file, config, shape)
     config.return_dict, config.output_hidden_states, config.output_attentions = True, False, False
     return config
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from lorap.core.budget import Shape
 from lorap.errors import LorapError
@@ -88,9 +88,9 @@ class LayerPlan:
             fields["value_dim"] = _frozen(fields["value_dim"])
             fields["shared"] = tuple(tuple(group) for group in fields["shared"])
             plan = cls(**(fields | {"biases": tuple(fields["biases"])}))
+            plan.require(shape)
         except (TypeError, KeyError, AttributeError) as error:
             raise LorapError(f"plan of a layer: damaged ({error})") from error
-        plan.require(shape)
         return plan
 
     def as_dict(self) -> dict[str, Any]:
@@ -160,9 +160,16 @@ class LayerPlan:
         for name, rank in self.ranks.items():
             if rank is not None and (type(rank) is not int or not 1 <= rank <= min(sizes[name])):
                 raise LorapError(f"plan of a layer: rank {rank} of {name} does not fit {sizes[name]}")
+        if not isinstance(self.storage, dict) or set(self.storage.values()) - set(get_args(Storage)):
+            raise LorapError(f"plan of a layer: storage {self.storage}, expected {' or '.join(get_args(Storage))}")
         for group in self.shared:
-            if len({self.ranks[name] for name in group} | {sizes[name][1] for name in group}) != 2:
+            ranks = {self.ranks[name] for name in group}
+            alone = all(sum(name in other for other in self.shared) == 1 for name in group)
+            stored = {self.storage.get(name, "factors") for name in group}
+            if len(ranks) != 1 or None in ranks or len({INPUT_OF[name] for name in group}) != 1 or not alone:
                 raise LorapError(f"plan of a layer: {', '.join(group)} cannot share a right factor")
+            if stored != {"factors"} or "v_proj" in group:
+                raise LorapError(f"plan of a layer: {', '.join(group)} share a right factor, which needs plain factors")
 
 
 def _frozen(value_dim: Any) -> int | tuple[int, ...]:

@@ -86,7 +86,7 @@ class Narrow(nn.Module):
 
     def __init__(self, inner: nn.Module, dims: list[int], width: int, reads: bool) -> None:
         super().__init__()
-        self.inner, self.dims, self.width, self.reads = inner, dims, width, reads
+        self.inner, self.dims, self.width, self.reads, self.bare = inner, dims, width, reads, False
 
     def before(self, inputs: Tensor) -> Tensor:
         """What ``inner`` reads: of o, each head without its padding."""
@@ -100,7 +100,7 @@ class Narrow(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        return self.after(self.inner(self.before(inputs)))
+        return self.inner(inputs) if self.bare else self.after(self.inner(self.before(inputs)))
 
 
 class Absent(nn.Module):

@@ -28,7 +28,7 @@ def pad_layer(layer: Any, stock: Any, plan: LayerPlan, shape: LayerShape) -> Non
         wanted = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
         if wanted == {name: tensor.shape for name, tensor in mine.state_dict().items()}:
             continue
-        like = layer.input_layernorm.weight
+        like = next(layer.parameters())
         state = {name: torch.zeros(size, dtype=like.dtype, device=like.device) for name, size in wanted.items()}
         state |= {name: tensor for name, tensor in mine.state_dict().items() if wanted.get(name) == tensor.shape}
         for name in names:

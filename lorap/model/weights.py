@@ -161,7 +161,7 @@ class WeightsWriter:
         if (announced.shape, announced.dtype) != (tensor.shape, tensor.dtype):
             raise ValueError(f"{name}: {tensor.shape} {tensor.dtype}, announced {announced.shape} {announced.dtype}")
         self._file.seek(self._start + self._offsets[name])
-        self._file.write(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        self._file.write(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
     def missing(self) -> list[str]:
         """Names of the announced tensors that are still to be written."""

@@ -1,12 +1,12 @@
 """A method: a treatment of each sub-layer, how the budget is spread, and perhaps a repair."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Optional, TypeAlias
+from typing import TYPE_CHECKING, Any, Optional, TypeAlias, cast
 
 from pydantic import model_validator
 
 from lorap.errors import LorapError
-from lorap.methods.part import Part, Repair, Share, Treatment, Worker
+from lorap.methods.part import Part, Repair, Share, Slot, Treatment, Worker
 from lorap.methods.registry import NONE, SLOTS, registered, settings, union
 from lorap.methods.uniform import Uniform
 from lorap.strict import Strict
@@ -47,7 +47,8 @@ class Method(Strict):
         rest = {name: value for name, value in raw.items() if name not in SLOTS}
         left = _deal(sections, rest)
         flat = any(isinstance(raw.get(slot), str) for slot in SLOTS)
-        left = {name: value for name, value in left.items() if not (flat and name in OF_OLD)}
+        if flat:
+            left = {name: value for name, value in left.items() if not _is_of_old(name, value, sections)}
         if sections.get("repair") == {"name": NONE}:
             del sections["repair"]
         return sections | left
@@ -90,15 +91,17 @@ class Method(Strict):
         """
         sections: dict[str, dict[str, Any]] = {slot: section for slot, section in self.model_dump().items() if section}
         for slot in (slot for slot in SLOTS if slot in options):
-            kept = sections.get(slot, {}) | {"name": options[slot]}
-            known = registered(slot).get(options[slot])
-            sections[slot] = {name: value for name, value in kept.items() if name == "name" or name in _fields(known)}
+            chosen = _section(options[slot])
+            part = _part(slot, chosen)
+            if part is None and chosen != {"name": NONE}:
+                return type(self).model_validate(sections | {slot: chosen})  # which says what there is
+            kept = {name: value for name, value in sections.get(slot, {}).items() if name in _fields(part)}
+            sections[slot] = kept | chosen
         left = _deal(sections, {name: value for name, value in options.items() if name not in SLOTS}, over=True)
         if left:
-            chosen = ", ".join(f"{slot} {section.get('name')}" for slot, section in sections.items())
-            raise LorapError(
-                f"--{next(iter(left)).replace('_', '-')}: none of {chosen} has such a setting; leave it out"
-            )
+            parts = ", ".join(f"{slot} {section.get('name')}" for slot, section in sections.items())
+            option = next(iter(left)).replace("_", "-")
+            raise LorapError(f"--{option}: none of {parts} has such a setting; leave it out")
         return type(self).model_validate(sections)
 
 
@@ -106,6 +109,17 @@ def _section(value: Any) -> dict[str, Any]:
     if isinstance(value, Part):
         return value.model_dump()
     return dict(value) if isinstance(value, Mapping) else {"name": value}
+
+
+def _is_of_old(name: str, value: Any, sections: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a setting is one that every method used to have, and that no part of this one has."""
+    return name in OF_OLD and isinstance(value, int | float) and not any(name in part for part in sections.values())
+
+
+def _part(slot: str, section: Mapping[str, Any]) -> type[Part] | None:
+    """The part that a section names, if there is one."""
+    name = section.get("name")
+    return registered(cast("Slot", slot)).get(name) if isinstance(name, str) else None
 
 
 def _fields(part: type[Part] | None) -> tuple[str, ...]:
@@ -116,8 +130,7 @@ def _deal(sections: dict[str, dict[str, Any]], values: Mapping[str, Any], over: 
     """Puts settings into the sections whose part has them, ``over`` those that are there; returns those of none."""
     left = dict(values)
     for slot, section in sections.items():
-        name = section.get("name")
-        for setting in _fields(registered(slot).get(name) if isinstance(name, str) else None):
+        for setting in _fields(_part(slot, section)):
             if setting in values and (over or setting not in section):
                 section[setting] = values[setting]
                 left.pop(setting, None)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
@@ -70,18 +69,14 @@ class LoraFactors(LoraLinear):
 class LoraNarrow(LoraFactors):
     """Stands beside a projection with narrow heads, between what takes their padding away and what adds it."""
 
+    def __init__(self, base_layer: Narrow, *args: Any, **kwargs: Any) -> None:
+        super().__init__(base_layer, *args, **kwargs)
+        base_layer.bare = True  # from here on it is this layer that takes padding away and adds it
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., in) -> (..., out)."""
         outer = cast("Narrow", self.get_base_layer())
-        return outer.after(outer.inner(outer.before(x)) + self._added(outer.before(x)))
-
-    def _added(self, inputs: Tensor) -> Tensor:
-        """What the active adapters add."""
-        added = [
-            self.lora_B[name](self.lora_A[name](self.lora_dropout[name](inputs))) * self.scaling[name]
-            for name in self.active_adapters
-        ]
-        return torch.stack(added).sum(0)
+        return outer.after(super().forward(outer.before(x), *args, **kwargs))
 
 
 def _knows_factors(config: LoraConfig) -> LoraConfig:
