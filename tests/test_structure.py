@@ -136,3 +136,10 @@ def test_everything_public_says_what_it_does_and_on_which_types(file: Path) -> N
         arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
         bare = [argument.arg for argument in arguments if argument.annotation is None]
         assert set(bare) <= {"self", "cls"}, f"{function.name}: {bare} have no type"
+
+
+def test_no_two_files_share_a_name_and_none_is_long() -> None:
+    names = [file.name for file in FILES if not file.name.startswith("__")]
+    assert sorted(names) == sorted(set(names))
+    others = [*PACKAGE.parent.glob("benchmarks/*.py"), *PACKAGE.parent.glob("rules/*"), PACKAGE.parent / "Snakefile"]
+    assert {str(file): n for file in (*FILES, *others) if (n := len(file.read_text().splitlines())) > 200} == {}

@@ -1,1 +1,1 @@
-"""Is every artifact what the settings say: verify, adopt, prune, compare, and one run at a time."""
+"""Is every artifact what the settings say: verify, adopt, prune, compare; and what Snakemake and DVC need of us."""
