@@ -114,17 +114,17 @@ def edit(checkout: Checkout, module: str, old: str, new: str) -> None:
 
 
 def test_comments_rerun_nothing_and_code_its_step_and_what_follows(copy_of_made: Checkout) -> None:
-    edit(copy_of_made, "compress.py", "\n\n\n", "\n\n\n# A remark.\n")
-    edit(copy_of_made, "report/style.py", '"""', '"""Said otherwise. ')
+    edit(copy_of_made, "compression/run.py", "\n\n\n", "\n\n\n# A remark.\n")
+    edit(copy_of_made, "report/figures/style.py", '"""', '"""Said otherwise. ')
     assert NOTHING in copy_of_made.run("snakemake", "-n")
-    edit(copy_of_made, "report/style.py", "\n\n", "\n\nEXTRA = 1\n")
+    edit(copy_of_made, "report/figures/style.py", "\n\n", "\n\nEXTRA = 1\n")
     assert steps_of(copy_of_made.run("snakemake", "-n")) == {"report"}, "no plot recompresses a model"
-    edit(copy_of_made, "redecompose.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
+    edit(copy_of_made, "tuning/rejoin.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
     assert steps_of(copy_of_made.run("snakemake", "-n")) == {"redecompose", "evaluate_redecomposed", "report"}
 
 
 def test_a_harmless_code_change_is_accepted_by_a_command_that_is_recorded(copy_of_made: Checkout) -> None:
-    edit(copy_of_made, "redecompose.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
+    edit(copy_of_made, "tuning/rejoin.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
     assert "made by other code" in copy_of_made.run("lorap", "verify", ok=False)
     told = copy_of_made.run("lorap", "adopt", "--accept-code", "a constant that nothing uses")
     assert told.splitlines() == [
@@ -137,7 +137,7 @@ def test_a_harmless_code_change_is_accepted_by_a_command_that_is_recorded(copy_o
     assert [accepted["why"] for accepted in json.loads(meta.read_text())["accepted"]] == [
         "a constant that nothing uses"
     ]
-    edit(copy_of_made, "redecompose.py", "EXTRA = 1", "EXTRA = 2")
+    edit(copy_of_made, "tuning/rejoin.py", "EXTRA = 1", "EXTRA = 2")
     assert "redecompose" in steps_of(copy_of_made.run("snakemake", "-n")), "only that change was accepted"
 
 

@@ -72,7 +72,7 @@ class Wiring:
         """What a job tells its command: its spec, where its inputs are by role, and where to write."""
         step = STEPS[rule]
         places = {"out": step} | {role: STEPS[source] for role, source in step.inputs.items() if not step.takes_all}
-        told = {role: other.beside or self._place(step, other.out) for role, other in places.items()}
+        told = {role: other.beside or self._place_of_job(other.out) for role, other in places.items()}
         return {"spec": self._spec(step), **told}
 
     def log(self, rule: str, kind: str = "log") -> str:
@@ -110,6 +110,9 @@ class Wiring:
         """A path of what a job takes; a function of the job where the grid adds to what its own path says."""
         if _wildcards(path) <= _wildcards(step.out):
             return f"results/{{grid}}/{path}"
+        return self._place_of_job(path)
+
+    def _place_of_job(self, path: str) -> OfJob:
         return lambda wildcards: f"results/{wildcards.grid}/{path.format_map(self._cell(wildcards).wildcards)}"
 
     def _spec(self, step: Step) -> OfJob:
