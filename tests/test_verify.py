@@ -47,7 +47,7 @@ def flip(file: str) -> Callable[[Path], None]:
         (flip(f"compress/{CELL}/config.json"), [f"compress/{CELL}: damaged, config.json has other bytes than"], 16),
         (flip(f"evaluate/{CELL}/cost.json"), [f"evaluate/{CELL}/cost.json: damaged, cost.json has other bytes"], 1),
         (flip("metrics.json"), ["report: damaged, metrics.json has other bytes"], 0),
-        (lambda tree: (tree / f"compress/{CELL}/config.json").unlink(), [f"compress/{CELL}: incomplete, config.json"], 16),
+        (lambda tree: (tree / f"compress/{CELL}/config.json").unlink(), [f"compress/{CELL}: incomplete, config"], 16),
         (lambda tree: (tree / f"tune/{CELL}/alpaca/meta.json").unlink(), [
             f"tune/{CELL}/alpaca: missing",
             f"redecompose/{CELL}/alpaca/exact: its adapter is missing",
