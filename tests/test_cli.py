@@ -1,9 +1,6 @@
 """The command line: the whole chain from a text file to numbers, what it prints, and what it must not import."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +9,10 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
-from lorap.cli.commands import COMMANDS
-from lorap.cli.evaluate import MEASURES
 from lorap.data.corpora import pydoc_rows
 from lorap.files import sha256_file
 from tests.command import call, faults, launch, succeed
 
-EVERY = [[name] for name in COMMANDS if name != "evaluate"] + [["evaluate", name] for name in MEASURES]
 META = {"spec", "inputs", "origin", "id", "sha256", "versions", "git_commit", "device", "wall_seconds"}
 
 
@@ -44,25 +38,6 @@ def make(model: Path, folder: Path, out: str, *options: object) -> Path:
 def meta_of(artifact: Path) -> dict[str, Any]:
     inside = artifact / "meta.json"
     return json.loads((inside if artifact.is_dir() else artifact.with_name(f"{artifact.name}.meta.json")).read_text())
-
-
-@pytest.mark.parametrize("command", [[], *EVERY], ids=" ".join)
-def test_help_tells_the_options_and_an_example(command: list[str]) -> None:
-    done = call(*command, "--help")
-    assert (done.code, done.err) == (0, "")
-    assert "usage: lorap" in done.out
-    assert not command or f"lorap {' '.join(command)} " in done.out.split("example:")[1]
-
-
-def test_help_imports_nothing_that_takes_seconds(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['lorap', '--help']; import lorap.cli, atexit\n"
-    code += "atexit.register(lambda: print(sorted(sys.modules), file=sys.stderr)); lorap.cli.main()"
-    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | path, cwd=tmp_path, capture_output=True)
-    assert done.returncode == 0
-    loaded = {name.strip("'[]\n ") for name in done.stderr.decode().split(",")}
-    assert "lorap.cli.main" in loaded
-    assert not loaded & {"torch", "transformers", "pydantic", "yaml", "numpy", "datasets", "lorap.settings.schema"}
 
 
 def test_a_plan_is_json_alone_and_of_the_size_that_compression_makes(tiny_folder: Path, chain: Path) -> None:
@@ -192,14 +167,3 @@ def test_as_a_process_of_its_own_it_prints_no_more(tiny_folder: Path, chain: Pat
     done = launch(tmp_path, "evaluate", "perplexity", *data, "--json", "--out", "p.json")
     assert (done.code, done.err) == (0, "")
     assert json.loads(done.out) == json.loads((tmp_path / "p.json").read_text())
-
-
-def test_a_command_loads_no_other_one(tmp_path: Path) -> None:
-    code = "import sys; from lorap.cli.main import parse; parse(['verify']); print(*sys.modules)"
-    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | path, cwd=tmp_path, capture_output=True, check=True
-    )
-    loaded = set(done.stdout.decode().split())
-    assert "lorap.cli.verify" in loaded
-    assert not loaded & {f"lorap.cli.{name}" for name in COMMANDS if name != "verify"}

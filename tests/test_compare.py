@@ -1,13 +1,9 @@
 """`lorap compare` finds every number, text and row that differs from known results, and nothing else."""
 
 import json
-import re
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from lorap.artifacts import catalogue
@@ -18,13 +14,11 @@ from lorap.report.tables.formats import write_table
 from lorap.report.tables.tuning_tables import CHANGE
 from lorap.workflow.comparison import compare
 from lorap.workflow.snapshot import Tables
-from tests.command import Done, call, fault, succeed
-from tests.results_folder import CALIBRATION, MODEL, fill, small_spec
+from tests.command import call, fault, succeed
+from tests.comparing import AUTHOR, CELL, Edit, edited, git, put, told
+from tests.results_folder import fill, small_spec
 
-CELL = f"{MODEL}/{CALIBRATION}/lorap-0.5"
 PUBLISHED = "lihuang258/LoRAP@4e34b7f figures/eval_result.png"
-AUTHOR = ("-c", "user.email=test@example.org", "-c", "user.name=test")
-Edit = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
@@ -51,43 +45,6 @@ def checkout(known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     git("add", "results")
     git(*AUTHOR, "commit", "--quiet", "--message", "results")
     return Path("results/small/report")
-
-
-def git(*arguments: str) -> None:
-    subprocess.run(["git", *arguments], check=True)
-
-
-def edited(file: str, edit: Callable[[pd.DataFrame], pd.DataFrame | None]) -> Edit:
-    """An edit of a CSV file of the report, whose values are texts."""
-
-    def apply(report: Path) -> None:
-        frame = pd.read_csv(report / file, dtype=str, keep_default_na=False)
-        changed = edit(frame)
-        (frame if changed is None else changed).to_csv(report / file, index=False, lineterminator="\n")
-
-    return apply
-
-
-def put(file: str, column: str, value: str) -> Edit:
-    """An edit of one value, in the row of CELL."""
-
-    def edit(frame: pd.DataFrame) -> None:
-        assert (frame.cell == CELL).sum() == 1
-        frame.loc[frame.cell == CELL, column] = value
-
-    return edited(file, edit)
-
-
-def told(done: Done) -> tuple[list[str], int, int]:
-    """The lines of differences, and how many numbers of how many agree."""
-    *lines, last = done.out.removesuffix("\n").split("\n")
-    found = re.fullmatch(r"small: (\d+) of (\d+) numbers within 1 % of HEAD(; \d+ other differences?)?", last)
-    assert found, last
-    beyond = int(found[2]) - int(found[1]) + int((found[3] or "; 0 ").split()[1])
-    places = f"{beyond} place{'s' * (beyond > 1)}"
-    assert done.err == (f"lorap: error: small: differs from HEAD in {places}\n" if beyond else "")
-    assert done.code == (beyond > 0)
-    return [line.removeprefix("small: ") for line in lines], int(found[1]), int(found[2])
 
 
 def test_the_same_results_differ_in_nothing(checkout: Path) -> None:

@@ -3,7 +3,6 @@
 import re
 import shutil
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ from lorap.artifacts import catalogue
 from lorap.artifacts.grid import Cell, all_cells
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.build import build_report
+from tests.pages import chromium, column, number, sort, wait_until_sorted
 from tests.results_folder import CALIBRATION, COMMIT, MODEL, fill, perplexity, small_spec
 
 pytestmark = pytest.mark.system
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = Cell(MODEL, CALIBRATION, "svd", 0.5)
 LORAP = Cell(MODEL, CALIBRATION, "lorap", 0.2)
 MAIN = [cell for cell in all_cells(small_spec().grid) if cell.calibration in (None, CALIBRATION)]
@@ -40,14 +39,8 @@ def file(spec: ReportSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="no playwright, pip install playwright")
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"no browser, one of {', '.join(BROWSERS)}")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as program:
+        yield program
 
 
 @pytest.fixture
@@ -64,32 +57,6 @@ def page(browser: Any, file: Path) -> Iterator[Any]:
     assert [url for url in asked if not url.startswith(("blob:", "data:"))] == [file.as_uri()]
     assert logged == []
     opened.close()
-
-
-def column(page: Any, table: str, name: str) -> list[str]:
-    """The texts of a column, from top to bottom, without the differences from what is published."""
-    place = page.locator(f"#table-{table} thead th").all_inner_texts().index(name)
-    cells = page.locator(f"#table-{table} tbody tr td:nth-child({place + 1})").all_inner_texts()
-    return [text.split("\n")[0] for text in cells]
-
-
-def sort(page: Any, table: str, name: str) -> list[float | None]:
-    header = page.locator(f"#table-{table} thead th").filter(has_text=re.compile(f"^{name}$"))
-    before = header.get_attribute("aria-sort")
-    header.click()
-    wait_until_sorted(page, table, name, "ascending" if before is None else "descending")
-    return [float(text.replace(",", "")) if text else None for text in column(page, table, name)]
-
-
-def wait_until_sorted(page: Any, table: str, name: str, direction: str) -> None:
-    """The table draws itself anew after the event, not in it."""
-    header = page.locator(f"#table-{table} th[aria-sort={direction}]")
-    header.filter(has_text=re.compile(f"^{name}$")).wait_for(timeout=10_000)
-
-
-def number(page: Any, value: float) -> Any:
-    """The button of a number in the main table."""
-    return page.locator("#table-main tbody").get_by_role("button", name=f"{value:,.2f}", exact=True)
 
 
 def test_a_click_on_a_header_sorts_by_number_with_the_unknown_last(page: Any) -> None:
@@ -227,37 +194,3 @@ def test_without_scripts_all_is_there_to_read(browser: Any, file: Path) -> None:
     assert plain.locator("#published-main tbody tr").count() > 20
     assert plain.locator("figure img").count() == len(catalogue.FIGURES)
     plain.context.close()
-
-
-class Links(HTMLParser):
-    """Collects what a page would load, and what it links to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.linked: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        if tag == "a":
-            self.linked.append(str(found.get("href")))
-        else:
-            self.loaded += [str(found[name]) for name in ("src", "href", "srcset", "data") if name in found]
-
-
-def test_the_page_loads_nothing_and_links_only_to_files_of_the_report(file: Path) -> None:
-    links = Links()
-    links.feed(file.read_text())
-    assert all(address.startswith("data:") for address in links.loaded)
-    local = [address for address in links.linked if not address.startswith("#")]
-    assert set(local) <= set(catalogue.report_files())
-    anchors = {address[1:] for address in links.linked if address.startswith("#")}
-    assert anchors <= set(re.findall(r' id="([^"]+)"', file.read_text()))
-
-
-def test_there_is_no_warning_where_all_is_measured_and_near(tmp_path: Path) -> None:
-    spec = small_spec(models=["llama-2-7b"])  # of which nothing is published
-    build_report(spec, fill(spec, tmp_path))
-    text = (tmp_path / "report" / catalogue.PAGE).read_text()
-    assert "None: every cell of the grid is measured" in text
-    assert "5% of a perplexity or 2 points of an accuracy" in text

@@ -16,8 +16,6 @@ from lorap.report.build import build_report
 from lorap.report.read.results import read_results
 from lorap.report.read.scores import AVERAGE, SEVEN
 from lorap.report.tables.all_tables import make_tables
-from lorap.report.tables.formats import readable, write_table
-from lorap.report.tables.sourced import Table
 from tests.results_folder import CALIBRATION, MODEL, OWN_TASK, accuracy, fill, perplexity, small_spec
 
 DENSE = Cell(MODEL)
@@ -196,21 +194,3 @@ def test_a_report_can_be_made_before_anything_was_run(spec: ReportSpec, tmp_path
     main = pd.read_csv(tmp_path / "report/main.csv")
     assert main[main.cell.notna()]["wikitext2"].isna().all()
     assert "No cells of this grid." in (tmp_path / "report/ffn.md").read_text()
-
-
-def test_numbers_are_shown_as_a_person_reads_them() -> None:
-    shown = [readable(value, 2) for value in (float("nan"), None, 0.2, 0.0567, 15.69, 613001.8, 6738415616, 0.01, "x")]
-    assert shown == ["", "", "0.2", "0.0567", "15.69", "613,001.80", "6,738,415,616", "0.01", "x"]
-    assert (readable(64.0, 2), readable(64.0, 2, whole=True)) == ("64.00", "64")
-
-
-def test_notes_are_numbered_below_a_table_and_whole_in_the_csv(tmp_path: Path) -> None:
-    frame = pd.DataFrame(
-        {"method": ["a|b", "c"], "x": [1.5, 2.0], "source": ["paper; page", "this run"], "cell": ["", "c"]}
-    )
-    write_table(Table(frame), tmp_path / "t", "Title", 2)
-    text = (tmp_path / "t.md").read_text()
-    assert r"a\|b [1] [2]" in text
-    assert "\n[1] paper  \n[2] page" in text
-    assert "source" not in text
-    assert list(pd.read_csv(tmp_path / "t.csv").source) == ["paper; page", "this run"]
