@@ -1,6 +1,7 @@
 """What a plan can say, the format holds: the model has the planned shapes, loads, exports, generates and tunes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config, Qwen3Config
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from lorap.artifacts.specs import RedecomposeSpec
 from lorap.compression.dense import export_dense
+from lorap.compression.planning import dense_config, plan_model
 from lorap.errors import LorapError
+from lorap.methods.uniform import Uniform
 from lorap.model.counting import count_macs, count_parameters
 from lorap.model.family import has, layer_shapes, projection
 from lorap.model.folder import load_model, read_config, skeleton
@@ -20,8 +23,8 @@ from lorap.model.layer_plan import PROJECTIONS, LayerPlan
 from lorap.tuning.loading import load_tuned
 from lorap.tuning.rejoin import redecompose
 from tests.adapters import random_adapter
-from tests.compare import CPU, total_variation
-from tests.conftest import FAMILIES
+from tests.compare import CPU, method_of, total_variation
+from tests.conftest import FAMILIES, SMALL
 from tests.plans import planned_folder
 from tests.test_portable import as_a_stranger
 
@@ -145,17 +148,30 @@ def _complete(folder: Path) -> None:
     (folder / code.name).write_bytes(code.read_bytes())
 
 
-@pytest.mark.parametrize("config", [Qwen2Config, Qwen3Config], ids=["qwen2", "qwen3"])
-def test_a_bias_that_a_stock_class_has_no_place_for_is_refused_with_the_reason(
-    config: type[PreTrainedConfig], tmp_path: Path
-) -> None:
-    from lorap.compression.planning import dense_config
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "helium", "seed_oss"])
+def test_a_bias_that_a_stock_class_has_no_place_for_is_refused_with_the_reason(family: str) -> None:
+    small = AutoConfig.for_model(family, **SMALL, num_key_value_heads=2)
+    plan = replace(LayerPlan.dense(layer_shapes(skeleton(small))[0]), biases=("down_proj", "o_proj"))
+    with pytest.raises(LorapError, match=f"_proj has gained a bias, for which a stock {family} has no place"):
+        dense_config(small, [plan] * 3)
 
-    small = FAMILIES["qwen2" if config is Qwen2Config else "qwen3"]()
-    shape = layer_shapes(skeleton(small))[0]
-    plan = LayerPlan(**{**vars(LayerPlan.dense(shape)), "biases": ("down_proj",)})
-    with pytest.raises(LorapError, match=f"down_proj has gained a bias, for which a stock {small.model_type}"):
-        dense_config(small, [plan])
+
+class HalfTheHeads(Uniform):
+    """A share that leaves one key-value head."""
+
+    def allot(self, *arguments: Any) -> list[LayerPlan]:
+        return [replace(plan, heads=2, kv_heads=1) for plan in super().allot(*arguments)]
+
+
+@pytest.mark.parametrize("family", ["olmo2", "olmo3", "stablelm", "diffllama", "doge", "qwen3"])
+def test_families_that_count_on_their_heads_do_not_lose_them(family: str) -> None:
+    small = AutoConfig.for_model(family, **SMALL, num_key_value_heads=2, head_dim=16, pad_token_id=0)
+    method = method_of(attention="none", ffn="none").model_copy(update={"share": HalfTheHeads()})
+    if family == "qwen3":
+        assert plan_model(small, method, 0.5).compressed.model.layers[0].self_attn.k_proj.out_features == 16
+        return
+    with pytest.raises(LorapError, match=r"Attention: its heads cannot be removed \(.*choose a treatment that keeps"):
+        plan_model(small, method, 0.5)
 
 
 def test_multiply_accumulates_count_narrow_heads_and_absent_layers(planned: tuple[Path, list[LayerPlan]]) -> None:

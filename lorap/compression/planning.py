@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from lorap.errors import LorapError
 from lorap.model.counting import count_macs, count_parameters
 from lorap.model.factored import factored_config
-from lorap.model.family import layer_shapes
+from lorap.model.family import layer_shapes, require_attention
 from lorap.model.folder import skeleton
 from lorap.model.layer_plan import ATTENTION, Form, LayerPlan, LayerShape
 from lorap.model.modeling_lorap import LorapConfig
@@ -86,8 +86,11 @@ def plan_model(
     dense = skeleton(config)
     shapes = layer_shapes(dense)
     layers = allot(method, shapes, sparsity, scores)
-    target = dense_config(config, layers) if form == "dense" else factored_config(config, layers)
-    return Plan(shapes, layers, dense, skeleton(target))
+    compressed = skeleton(dense_config(config, layers) if form == "dense" else factored_config(config, layers))
+    for index, (layer, shape) in enumerate(zip(layers, shapes, strict=True)):
+        if form == "factored" and 0 < layer.kv_heads < shape.kv_heads:
+            require_attention(compressed, index)
+    return Plan(shapes, layers, dense, compressed)
 
 
 def allot(method: Method, shapes: Sequence[LayerShape], sparsity: float, scores: Scores) -> list[LayerPlan]:
@@ -113,12 +116,15 @@ def dense_config(config: PreTrainedConfig, layers: Sequence[LayerPlan]) -> PreTr
     fields = config.to_dict()
     fields.pop("model_type")
     fields["intermediate_size"] = max(1, *(layer.channels for layer in layers))
-    for name in sorted({name for layer in layers for name in layer.biases}):
+    added = sorted({name for layer in layers for name in layer.biases})
+    for name in added:
         switch = BIAS_SWITCHES["attention" if name in ATTENTION else "ffn"]
-        if switch not in fields:
-            raise LorapError(
-                f"{name} has gained a bias, for which a stock {config.model_type} has no place; "
-                "keep the factored form, which lorap and transformers load"
-            )
-        fields[switch] = True
-    return type(config)(**fields)
+        if switch in fields:
+            fields[switch] = True
+    target = type(config)(**fields)
+    if added and (homeless := sorted(set(added) - set(layer_shapes(skeleton(target))[0].biased))):
+        raise LorapError(
+            f"{homeless[0]} has gained a bias, for which a stock {config.model_type} has no place; "
+            "keep the factored form, which lorap and transformers load"
+        )
+    return target

@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -50,6 +51,24 @@ def _require_projections(layer: nn.Module, place: str) -> None:
         {key.split(".")[1] for key, _ in layer.named_parameters() if key.startswith("mlp.")} - set(FFN)
     ):
         raise LorapError(f"{place.rpartition(',')[0]}, mlp.{others[0]} depends on the width of the FFN")
+
+
+def require_attention(model: PreTrainedModel, index: int) -> None:
+    """Runs the attention of a layer on the meta device: some families count on the heads that they were made with.
+
+    Raises:
+        LorapError: It does not run with the heads that it has now.
+    """
+    attention: Any = decoder_layers(model)[index].self_attn
+    hidden = torch.empty(1, 2, model.config.hidden_size, device="meta", dtype=model.dtype)
+    turns = hidden.new_empty(1, 2, getattr(attention, "rotary_ndims", attention.head_dim))
+    try:
+        attention(hidden, position_embeddings=(turns, turns), attention_mask=None)
+    except (RuntimeError, ValueError) as error:
+        family = type(attention).__name__
+        raise LorapError(
+            f"{family}: its heads cannot be removed ({str(error).splitlines()[0]}); choose a treatment that keeps them"
+        ) from error
 
 
 def parent(layer: nn.Module, name: str) -> nn.Module | None:
