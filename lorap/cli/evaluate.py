@@ -1,7 +1,9 @@
 """``lorap evaluate``: measure a model."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from lorap.api.devices import on_device
 from lorap.api.measuring import Measure, measure, measure_spec
@@ -120,10 +122,15 @@ def run(arguments: Namespace) -> None:
     if getattr(arguments, "json", False):
         print_json(result)
         return
-    for name, value in result.items():
+    for name, value in [*result.items(), *_scores(result.get("tasks", {}))]:
         if isinstance(value, int | float):
             print(f"{name}: {value:,.4f}" if isinstance(value, float) else f"{name}: {value:,}")
     announce(arguments.out)
+
+
+def _scores(tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The accuracies of every task, and of how many documents."""
+    return ((f"{task} {name}", value) for task, scores in tasks.items() for name, value in scores.items())
 
 
 def run_all(arguments: Namespace) -> None:

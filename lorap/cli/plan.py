@@ -1,12 +1,17 @@
 """``lorap plan``: what a method will do to a model, from its configuration alone."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorap.api import plan
 from lorap.cli import options
-from lorap.cli.output import print_json
+from lorap.cli.output import layer_lines, print_json
 from lorap.errors import LorapError
+
+if TYPE_CHECKING:
+    from lorap.compression.planning import Plan
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -30,6 +35,16 @@ def run(arguments: Namespace) -> None:
     if arguments.json:
         print_json(found.as_dict(arguments.tokens))
     else:
-        from lorap.compression.planning import describe_plan
+        print("\n".join(_lines(found, arguments.tokens)))
 
-        print(describe_plan(found, arguments.tokens))
+
+def _lines(planned: "Plan", tokens: int) -> Iterator[str]:
+    """The plan for a person: totals, then runs of equal layers."""
+    from lorap.model.counting import count_macs, count_parameters
+
+    was, now = count_parameters(planned.dense), count_parameters(planned.compressed)
+    yield f"parameters  {was:,} -> {now:,} ({now / was:.1%})"
+    macs = [count_macs(model, tokens) for model in (planned.dense, planned.compressed)]
+    yield f"MACs        {macs[0]:,} -> {macs[1]:,} ({tokens} tokens)"
+    yield f"linears     {planned.removed:.2%} of their weights removed"
+    yield from (f"{span}  {text}" for span, text in layer_lines(zip(planned.layers, planned.shapes, strict=True)))

@@ -1,15 +1,13 @@
 """``lorap show``: what a folder or a file is, where it came from, and how it was made."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lorap.artifacts.description import Description, describe
 from lorap.cli import options
-from lorap.cli.output import print_json, size_in_words
-from lorap.model.layer_plan import LayerPlan, LayerShape
+from lorap.cli.output import layer_lines, print_json, size_in_words
 from lorap.settings.config import printable
 
 ID = 12  # digits of an id that a person is shown
@@ -44,16 +42,8 @@ def _lines(found: Description) -> Iterator[tuple[str, str]]:
     yield "size", size_in_words(found.bytes)
     yield from ((name.replace("_", " "), words(value)) for name, value in found.details.items())
     if found.shape:
-        yield from _layer_lines(found.layers, found.shape)
+        yield from layer_lines([(plan, found.shape) for plan in found.layers])
     yield from _provenance(found.meta)
-
-
-def _layer_lines(layers: Sequence[LayerPlan], shape: LayerShape) -> Iterator[tuple[str, str]]:
-    """A line for every run of layers with the same plan."""
-    for plan, run in groupby(enumerate(layers), key=lambda numbered: numbered[1]):
-        numbers = [number for number, _ in run]
-        span = f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {numbers[0]}-{numbers[-1]}"
-        yield span, plan.words(shape)
 
 
 def _provenance(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -49,21 +49,6 @@ class Plan:
         }
 
 
-def describe_plan(plan: Plan, tokens: int) -> str:
-    """The plan for a person: totals, then runs of equal layers."""
-    was, now = count_parameters(plan.dense), count_parameters(plan.compressed)
-    lines = [
-        f"parameters  {was:,} -> {now:,} ({now / was:.1%})",
-        f"MACs        {count_macs(plan.dense, tokens):,} -> {count_macs(plan.compressed, tokens):,} ({tokens} tokens)",
-        f"linears     {plan.removed:.2%} of their weights removed",
-    ]
-    pairs = list(zip(plan.layers, plan.shapes, strict=True))
-    for index, (layer, shape) in enumerate(pairs):
-        if not index or (layer, shape) != pairs[index - 1]:
-            lines.append(f"layer {index} on  {layer.words(shape)}")
-    return "\n".join(lines)
-
-
 def plan_model(
     config: PreTrainedConfig, method: Method, sparsity: float, form: Form = "factored", scores: Scores = ()
 ) -> Plan:
