@@ -89,7 +89,9 @@ def perplexity_axis(axis: Axes, label: str) -> None:
 
 
 def write_figure(figure: Figure, stem: Path, dpi: int) -> None:
-    """Writes ``stem``.png and .pdf, without the time of day in them."""
+    """Writes ``stem``.png and .pdf, without the time of day in them; the figure is laid out once for all its forms."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     figure.savefig(stem.with_suffix(".png"), dpi=dpi, metadata={"Software": None})
     figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
 
