@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -139,11 +140,16 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Checkout:
-    """A checkout of the workflow in which `snakemake` has run once."""
-    checkout = make_checkout(tmp_path_factory.mktemp("made") / "checkout", tiny_folder)
-    checkout.commit()
-    checkout.run("snakemake")
-    return checkout
+    """A checkout of the workflow in which `snakemake` has run once; workers of one run copy it from the first."""
+    base = tmp_path_factory.getbasetemp()
+    first = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first"
+    with FileLock(f"{first}.lock"):
+        if not first.exists():
+            checkout = make_checkout(tmp_path_factory.mktemp("made") / "checkout", tiny_folder)
+            checkout.commit()
+            checkout.run("snakemake")
+            checkout.folder.rename(first)
+    return Checkout(Path(shutil.copytree(first, tmp_path_factory.mktemp("copy") / "checkout", symlinks=True)))
 
 
 @pytest.fixture

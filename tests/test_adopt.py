@@ -52,6 +52,7 @@ def test_an_edit_before_adopt_still_runs_its_chain_alone(pulled: Checkout) -> No
     assert steps_of(pulled.run("snakemake", "-n")) == chain
 
 
+@pytest.mark.slow
 def test_a_new_cell_of_a_pulled_tree_gets_its_base_model_by_the_manifest(pulled: Checkout) -> None:
     pulled.run("lorap", "adopt")
     before, params = pulled.stamps(), pulled.params()

@@ -81,6 +81,7 @@ def test_a_file_that_snakemake_does_not_know_of_is_missed_by_verify_and_made_aga
     assert steps_of(copy_of_made.run("snakemake", "-n")) == {"compress", "evaluate_compressed", "report"}
 
 
+@pytest.mark.slow
 def test_a_clock_that_was_set_back_is_told_and_adopt_repairs_the_times(copy_of_made: Checkout) -> None:
     ahead = time.time() + DAY
     for file in (copy_of_made.folder / "results").rglob("*"):

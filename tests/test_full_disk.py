@@ -60,6 +60,7 @@ def test_results_on_a_full_disk_are_made_once_there_is_room(own_disk: Checkout, 
     assert_as_undisturbed(own_disk, made)
 
 
+@pytest.mark.slow
 def test_results_that_may_only_be_read_stay_as_they_are(own_disk: Checkout, made: Checkout) -> None:
     (own_disk.folder / SPECTRA).unlink()
     before = own_disk.stamps()

@@ -39,6 +39,7 @@ def go_on(run: "subprocess.Popen[str]") -> None:
     wait_for(lambda: not group_of(run))
 
 
+@pytest.mark.slow
 def test_a_killed_job_is_made_again_with_what_follows(copy_of_made: Checkout, made: Checkout) -> None:
     (copy_of_made.folder / SPECTRA).unlink()
     before = copy_of_made.stamps()

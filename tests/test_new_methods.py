@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.workflow import ROOT, Checkout, make_checkout
+from tests.workflow import ROOT, Checkout
 
 TOYS = Path(__file__).parent / "toys"
 ENTRIES = {
@@ -31,11 +31,19 @@ def add_toys(project: Path) -> None:
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
+def environment(project: Path) -> dict[str, str]:
+    """The variables of a program that runs this copy's code."""
+    return os.environ | {
+        "PYTHONPATH": str(project),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CI": "true",
+        "COLUMNS": "200",
+    }
+
+
 def run(project: Path, *command: object) -> subprocess.CompletedProcess[str]:
-    path = {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1", "CI": "true", "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, command)], cwd=project, env=os.environ | path, capture_output=True, text=True
-    )
+    program = [sys.executable, "-m", *map(str, command)]
+    return subprocess.run(program, cwd=project, env=environment(project), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +111,15 @@ def test_the_oracle_tests_them_too(project: Path) -> None:
 
 
 @pytest.mark.system
-def test_the_report_shows_them_with_their_settings(tmp_path: Path, tiny_folder: Path) -> None:
-    checkout = make_checkout(tmp_path / "checkout", tiny_folder)
-    add_toys(checkout.folder)
-    params = checkout.params()
+def test_the_report_shows_them_with_their_settings(project: Path, tmp_path: Path) -> None:
     cells = [{"methods": ["lorap", "toy", "toy-global"], "sparsities": [0.5]}]
-    params["grids"]["demo"] |= {"cells": cells, "zeroshot": None}
-    checkout.write_params(params)
-    checkout.run("snakemake")
-    report = checkout.folder / "results/demo/report"
-    assert "toy-global" in (report / "main.csv").read_text()
-    ablation = (report / "ffn.csv").read_text().splitlines()
+    code = "from pathlib import Path; from lorap.report.build import build_report\n"
+    code += "from tests.results_folder import fill, small_spec\n"
+    code += f"spec = small_spec(cells={cells}); build_report(spec, fill(spec, Path({str(tmp_path)!r})))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, env=environment(project), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "toy-global" in (tmp_path / "report/main.csv").read_text()
+    ablation = (tmp_path / "report/ffn.csv").read_text().splitlines()
     assert {"ffn", "power"} <= set(ablation[0].split(","))
     assert any(",smallest," in row for row in ablation[1:])
 

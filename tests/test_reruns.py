@@ -19,6 +19,7 @@ def test_a_second_snakemake_has_nothing_to_do(made: Checkout) -> None:
     assert made.stamps() == before
 
 
+@pytest.mark.slow
 def test_snakemake_after_dvc_has_nothing_to_do(tmp_path: Path, tiny_folder: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout", tiny_folder)
     checkout.commit()
@@ -28,6 +29,7 @@ def test_snakemake_after_dvc_has_nothing_to_do(tmp_path: Path, tiny_folder: Path
     assert checkout.stamps() == before
 
 
+@pytest.mark.slow
 def test_grids_are_switched_to_and_fro_without_recomputing(copy_of_made: Checkout) -> None:
     params = copy_of_made.params()
     params["grids"]["second"] = params["grids"]["demo"] | {"cells": []}
@@ -45,6 +47,7 @@ def test_grids_are_switched_to_and_fro_without_recomputing(copy_of_made: Checkou
     assert "results/second/report/main.csv" in after
 
 
+@pytest.mark.slow
 def test_a_sparsity_comes_and_goes_with_its_rows_only(copy_of_made: Checkout) -> None:
     before, params = copy_of_made.stamps(), copy_of_made.params()
     params["grids"]["demo"]["cells"][0]["sparsities"] = [0.5, 0.2]
