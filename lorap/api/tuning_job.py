@@ -32,7 +32,7 @@ def tune_model(spec: TuneSpec, model: Path, data: Path | None, out: Path, device
         only_one(checkpoints) if first else nullcontext(),
         on_device(device, "--micro-batch (tune.NAME.micro_batch)") as where,
     ):
-        if ":" in str(where):
+        if ":" in str(where) and "LOCAL_RANK" not in os.environ:
             raise LorapError(f"--device {where}: expected auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
         origin = data_origin(spec)
         if first:

@@ -97,5 +97,8 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         if method.repair:
             method.repair.apply(layer, layer_plan, seen)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise LorapError(f"layer {index}: cannot be factorised ({error}); try --dtype float32") from error
+        raise LorapError(
+            f"layer {index}: no solver finds the eigenvectors, in float64 on the CPU neither ({error}); "
+            "are its weights or the calibration damaged?"
+        ) from error
     return layer_errors(dense, layer, kept, (attention, ffn), seen)

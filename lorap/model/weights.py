@@ -48,14 +48,24 @@ class WeightsReader:
         Raises:
             LorapError: The folder has no such tensor, or it holds values that are not finite.
         """
-        path = self._path(name)
-        tensor: Tensor = self._files[path].get_tensor(name).to(device=device)
-        if not tensor.is_floating_point():  # an order of outputs
-            return tensor
-        tensor = tensor.to(dtype)
-        if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
-            raise LorapError(f"{path}: {name} holds values that are not finite in {dtype}")
-        return tensor
+        return self.load_all([name], "", dtype, device)[name]
+
+    def load_all(
+        self, names: Iterable[str], prefix: str, dtype: torch.dtype, device: torch.device | str
+    ) -> dict[str, Tensor]:
+        """The tensors ``prefix + name``, by name; as ``load``, but a device is waited for once."""
+        tensors: dict[str, Tensor] = {}
+        finite: dict[str, Tensor] = {}
+        for name in names:
+            tensor: Tensor = self._files[self._path(prefix + name)].get_tensor(prefix + name).to(device=device)
+            tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor  # an order of outputs
+            if tensor.is_floating_point() and tensor.numel():
+                finite[name] = torch.isfinite(torch.stack(tensors[name].aminmax())).all()
+        fine = torch.stack(list(finite.values())).tolist() if finite else []
+        if not all(fine):
+            name = prefix + list(finite)[fine.index(False)]
+            raise LorapError(f"{self._path(name)}: {name} holds values that are not finite in {dtype}")
+        return tensors
 
     def require(self, tensors: Mapping[str, Tensor], optional: Collection[str]) -> None:
         """Compares names and shapes with those of a model; values are not read, but for orders.
@@ -85,12 +95,6 @@ class WeightsReader:
         if name not in self:
             raise LorapError(f"{self.folder}: no tensor {name} in its safetensors; the folder is incomplete")
         return self._path_of[name]
-
-    def load_all(
-        self, names: Iterable[str], prefix: str, dtype: torch.dtype, device: torch.device
-    ) -> dict[str, Tensor]:
-        """The tensors ``prefix + name``, by name."""
-        return {name: self.load(prefix + name, dtype, device) for name in names}
 
 
 def _shards(index: Path) -> list[str]:
