@@ -29,7 +29,7 @@ class OnDevice(Tensor):
         made.numbers = numbers
         return made
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"OnDevice({self.device}, {self.numbers!r})"
 
     @classmethod

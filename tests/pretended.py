@@ -145,6 +145,7 @@ def pretended(kind: str = "cuda") -> Iterator[Pretended]:
         "reset_peak_memory_stats": lambda *_: None,
         "max_memory_allocated": lambda *_: mode.peak,
         "empty_cache": lambda: None,
+        "mem_get_info": lambda *_: (2**40, 2**40),
         "get_device_name": lambda *_: "pretended",
     }
     overwrite = torch.__future__.get_overwrite_module_params_on_conversion()

@@ -103,11 +103,12 @@ def require_no_more_memory_than_asked_for(model: Path, windows: Tensor, place: P
 def test_devices_may_not_be_mixed() -> None:
     with pretended() as cuda:
         there = torch.ones(3, 3, device="cuda")
-        for wrong in (
+        wrongs: list[Callable[[], Any]] = [
             lambda: there @ torch.ones(3, 3),
             lambda: torch.ones(3).add_(there[0]),
             lambda: torch.zeros(3)[there[0].long()],
-        ):
+        ]
+        for wrong in wrongs:
             with pytest.raises(RuntimeError, match="expected all tensors on one device"):
                 wrong()
         assert float((there * torch.tensor(2.0))[torch.tensor([0])].sum()) == 6

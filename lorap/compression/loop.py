@@ -118,9 +118,9 @@ class LayerLoop:
         return {name: moments.scale() for (name, _, _), moments in seen.moments.items()}
 
     @torch.no_grad()
-    def advance(self, index: int, layer: nn.Module, stream: Stream = "compressed") -> None:
-        """Replaces the inputs of a layer by its outputs, which are the inputs of the next one."""
-        if index + 1 == len(self) or stream not in self.streams:
+    def advance(self, index: int, layer: nn.Module, stream: Stream = "compressed", to_the_end: bool = False) -> None:
+        """Replaces the inputs of a layer by its outputs, the inputs of the next one; the last layer's by request."""
+        if stream not in self.streams or (index + 1 == len(self) and not to_the_end):
             return
         hidden = self.streams[stream]
         for window in self._batches():

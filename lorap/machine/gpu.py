@@ -64,7 +64,7 @@ def lease() -> str | None:
     Raises:
         LorapError: The folder for the lock files belongs to another user, or is open to others.
     """
-    found = [] if any(name in os.environ for name in (AUTO, *DEALT)) else devices()
+    found = [] if any(os.environ.get(name) for name in (AUTO, *DEALT)) else devices()
     if not found:
         return None
     folder = _private_folder()

@@ -26,8 +26,12 @@ def stream_layers(
 
 def fill_layer(layer: nn.Module, index: int, weights: WeightsReader, dtype: torch.dtype, device: torch.device) -> None:
     """Gives a layer of a skeleton its weights."""
-    names = layer.state_dict().keys()
-    layer.load_state_dict(weights.load_all(names, LAYER_PREFIX.format(index), dtype, device), assign=True)
+    fill(layer, LAYER_PREFIX.format(index), weights, dtype, device)
+
+
+def fill(part: nn.Module, prefix: str, weights: WeightsReader, dtype: torch.dtype, device: torch.device) -> None:
+    """Gives a part of a skeleton its weights, whose names begin with a prefix."""
+    part.load_state_dict(weights.load_all(part.state_dict().keys(), prefix, dtype, device), assign=True)
 
 
 def write_weights(out: Path, target: PreTrainedModel, layers: Layers, weights: WeightsReader) -> None:
