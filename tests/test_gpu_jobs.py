@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.command import launch
-from tests.workflow import make_checkout
+from tests.workflow import LIMIT, make_checkout
 
 
 @pytest.mark.system
@@ -39,20 +39,11 @@ def at_once(printed: str) -> set[frozenset[str]]:
 def test_jobs_that_run_at_once_in_the_workflow_have_devices_of_their_own(tmp_path: Path, tiny_folder: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout", tiny_folder)
     (tmp_path / "locks").mkdir()
-    options = ("--cores", "2", "--resources", "gpu=2", "--quiet", "host")
-    locks = str(tmp_path / "locks")
+    options = ("--cores", "2", "--resources", "gpu=2", "--quiet", "host", "--keep-going")
+    variables = {"CUDA_VISIBLE_DEVICES": "0,1", "TMPDIR": str(tmp_path / "locks"), "LORAP_DEVICE": ""}
     targets = ("stage_compress", "results/demo/evaluate/tiny/spectra.json")
     works = torch.cuda.device_count() > 1  # where it does not, each job says so, once it has its device
-    printed = checkout.run(
-        "snakemake",
-        "--keep-going",
-        *targets,
-        *options,
-        ok=works,
-        CUDA_VISIBLE_DEVICES="0,1",
-        TMPDIR=locks,
-        LORAP_DEVICE="",
-    )
+    printed = checkout.run("snakemake", *targets, *options, ok=works, limit=LIMIT, **variables)
     logs = {str(log.relative_to(checkout.folder)): log.read_text() for log in checkout.folder.glob("logs/**/*.log")}
     device = {log: had for log, text in logs.items() if (had := re.findall(r"lorap: has GPU (\d)$", text, re.M))}
     assert {Path(log).stem for log in device} == {"lorap-0.5", "lorap-1to1-0.5", "spectra"}

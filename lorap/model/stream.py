@@ -34,22 +34,27 @@ def fill(part: nn.Module, prefix: str, weights: WeightsReader, dtype: torch.dtyp
     part.load_state_dict(weights.load_all(part.state_dict().keys(), prefix, dtype, device), assign=True)
 
 
-def write_weights(out: Path, target: PreTrainedModel, layers: Layers, weights: WeightsReader) -> None:
+def write_weights(out: Path, target: PreTrainedModel, layers: Layers, weights: WeightsReader, earlier: int = 0) -> None:
     """Writes the safetensors of a model into the folder ``out``: given layers, all else as it was.
 
+    A layer is on the disk when the next one is asked for.
+
     Args:
-        out: An empty folder.
+        out: The folder; empty, but for the file of an earlier run.
         target: The skeleton of the result, which says names, shapes and dtype.
         layers: Each layer as it is to be written, by number.
         weights: Where the tensors outside of the layers are.
+        earlier: How many of the layers an earlier run has written, which do not come again.
     """
-    dtype = target.dtype
-    with WeightsWriter(out / SINGLE, untied_state(target)) as writer:
+    dtype, state = target.dtype, untied_state(target)
+    begun = tuple(LAYER_PREFIX.format(index) for index in range(earlier))
+    with WeightsWriter(out / SINGLE, state, [name for name in state if name.startswith(begun)]) as writer:
         for index, layer in layers:
             for name, tensor in layer.state_dict().items():
                 writer.write(
                     LAYER_PREFIX.format(index) + name, tensor.to(dtype) if tensor.is_floating_point() else tensor
                 )
+            writer.keep()
         for name in writer.missing():
             writer.write(name, weights.load(name, dtype))
 

@@ -1,6 +1,7 @@
 """Weights of a model folder, one tensor at a time in both directions, so that no model need fit into memory."""
 
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -134,14 +135,15 @@ class WeightsWriter:
     Args:
         path: The file to write.
         tensors: The tensors to come, on the meta device or not: names, shapes and dtypes count.
+        kept: The names of those that the file has already, from an earlier run.
 
     Raises:
         LorapError: A dtype that is not written, or too little space on the disk.
     """
 
-    def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, path: Path, tensors: Mapping[str, Tensor], kept: Collection[str] = ()) -> None:
         self.path = path
-        self._missing = dict(tensors)
+        self._missing = {name: tensor for name, tensor in tensors.items() if name not in kept}
         self._offsets: dict[str, int] = {}
         header: dict[str, object] = {"__metadata__": {"format": "pt"}}
         end = 0
@@ -155,9 +157,10 @@ class WeightsWriter:
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
         require_space(path.parent, end)
-        self._file = path.open("wb")
+        self._file = path.open("r+b" if kept else "wb")
         self._file.write(len(text).to_bytes(8, "little") + text)
         self._start = self._file.tell()
+        self._file.truncate(self._start + end)  # so that what is there can be read before all is
 
     def write(self, name: str, tensor: Tensor) -> None:
         """Writes one of the announced tensors; its shape and dtype must be those announced."""
@@ -166,6 +169,11 @@ class WeightsWriter:
             raise ValueError(f"{name}: {tensor.shape} {tensor.dtype}, announced {announced.shape} {announced.dtype}")
         self._file.seek(self._start + self._offsets[name])
         self._file.write(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+
+    def keep(self) -> None:
+        """Has the disk hold all that was written."""
+        self._file.flush()
+        os.fdatasync(self._file.fileno())
 
     def missing(self) -> list[str]:
         """Names of the announced tensors that are still to be written."""
