@@ -39,10 +39,13 @@ class Progress:
         fill_layer(layer, index, self._weights, dtype, device)
         return layer
 
-    def record(self, done: dict[str, Any]) -> None:
-        """Notes that the next layer is on the disk."""
-        self.layers.append(done)
-        write_json(self.place / DONE, self.layers)
+    def measured(self, layer: dict[str, Any]) -> None:
+        """Takes what layers.json will say of the next layer."""
+        self.layers.append(layer)
+
+    def record(self, index: int) -> None:
+        """Notes that the disk holds the layers up to this one."""
+        write_json(self.place / DONE, self.layers[: index + 1])
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

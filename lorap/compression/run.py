@@ -68,10 +68,10 @@ def compress(
             if spec.form == "dense":
                 multiply_out(layer)
                 pad_layer(layer, plan.compressed.model.layers[index], plan.layers[index], plan.shapes[index])
+            progress.measured(plan.layers[index].as_dict() | errors)
             yield index, layer
-            progress.record(plan.layers[index].as_dict() | errors)
 
-    write_weights(place, plan.compressed, compressed_layers(), loop.weights, progress.earlier)
+    write_weights(place, plan.compressed, compressed_layers(), loop.weights, progress.earlier, progress.record)
     (place / SINGLE).replace(out / SINGLE)
     (place / DONE).replace(out / LAYERS)
     write_companions(model, out, plan.compressed.config)

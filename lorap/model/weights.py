@@ -1,18 +1,14 @@
-"""Weights of a model folder, one tensor at a time in both directions, so that no model need fit into memory."""
+"""The weights of a model folder, read one tensor at a time, so that no model need fit into memory."""
 
-import json
-import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lorap.errors import LorapError, first_line
-from lorap.files import read_json, require_space
+from lorap.files import read_json
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -49,24 +45,37 @@ class WeightsReader:
         Raises:
             LorapError: The folder has no such tensor, or it holds values that are not finite.
         """
-        return self.load_all([name], "", dtype, device)[name]
+        return self.place({name: self.read(name)}, "", dtype, device)[name]
 
-    def load_all(
-        self, names: Iterable[str], prefix: str, dtype: torch.dtype, device: torch.device | str
+    def read(self, name: str, pinned: bool = False) -> Tensor:
+        """One tensor as the file has it; ``pinned`` in memory that a GPU fetches from while the CPU works on.
+
+        Raises:
+            LorapError: The folder has no such tensor.
+        """
+        tensor: Tensor = self._files[self._path(name)].get_tensor(name)
+        return tensor.pin_memory() if pinned else tensor
+
+    def place(
+        self, tensors: Mapping[str, Tensor], prefix: str, dtype: torch.dtype, device: torch.device | str
     ) -> dict[str, Tensor]:
-        """The tensors ``prefix + name``, by name; as ``load``, but a device is waited for once."""
-        tensors: dict[str, Tensor] = {}
+        """Brings tensors that were read to a device and a dtype; names are without ``prefix``.
+
+        Raises:
+            LorapError: One of them holds values that are not finite, for which the device is waited for once.
+        """
+        placed: dict[str, Tensor] = {}
         finite: dict[str, Tensor] = {}
-        for name in names:
-            tensor: Tensor = self._files[self._path(prefix + name)].get_tensor(prefix + name).to(device=device)
-            tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor  # an order of outputs
-            if tensor.is_floating_point() and tensor.numel():
-                finite[name] = torch.isfinite(torch.stack(tensors[name].aminmax())).all()
+        for name, tensor in tensors.items():
+            there = tensor.to(device=device, non_blocking=True)
+            placed[name] = there.to(dtype) if there.is_floating_point() else there  # an order of outputs
+            if there.is_floating_point() and there.numel():
+                finite[name] = torch.isfinite(torch.stack(placed[name].aminmax())).all()
         fine = torch.stack(list(finite.values())).tolist() if finite else []
         if not all(fine):
             name = prefix + list(finite)[fine.index(False)]
             raise LorapError(f"{self._path(name)}: {name} holds values that are not finite in {dtype}")
-        return tensors
+        return placed
 
     def require(self, tensors: Mapping[str, Tensor], optional: Collection[str]) -> None:
         """Compares names and shapes with those of a model; values are not read, but for orders.
@@ -125,66 +134,3 @@ def _printable(file: Path, name: str) -> str:
     if not name.isprintable():
         raise LorapError(f"{file}: damaged, it has the name {name!r}; fetch the model again")
     return name
-
-
-class WeightsWriter:
-    """Writes one safetensors file tensor by tensor; names and shapes are known beforehand, values come in any order.
-
-    The library writes only a whole dict at once. The format is a length, a JSON header and the bytes behind it.
-
-    Args:
-        path: The file to write.
-        tensors: The tensors to come, on the meta device or not: names, shapes and dtypes count.
-        kept: The names of those that the file has already, from an earlier run.
-
-    Raises:
-        LorapError: A dtype that is not written, or too little space on the disk.
-    """
-
-    def __init__(self, path: Path, tensors: Mapping[str, Tensor], kept: Collection[str] = ()) -> None:
-        self.path = path
-        self._missing = {name: tensor for name, tensor in tensors.items() if name not in kept}
-        self._offsets: dict[str, int] = {}
-        header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-        end = 0
-        for name, tensor in tensors.items():
-            if tensor.dtype not in FORMAT_NAMES:
-                raise LorapError(f"{name}: {tensor.dtype} is no dtype that lorap writes; convert the model first")
-            start, end = end, end + tensor.numel() * tensor.element_size()
-            self._offsets[name] = start
-            shape = list(tensor.shape)
-            header[name] = {"dtype": FORMAT_NAMES[tensor.dtype], "shape": shape, "data_offsets": [start, end]}
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        require_space(path.parent, end)
-        self._file = path.open("r+b" if kept else "wb")
-        self._file.write(len(text).to_bytes(8, "little") + text)
-        self._start = self._file.tell()
-        self._file.truncate(self._start + end)  # so that what is there can be read before all is
-
-    def write(self, name: str, tensor: Tensor) -> None:
-        """Writes one of the announced tensors; its shape and dtype must be those announced."""
-        announced = self._missing.pop(name)
-        if (announced.shape, announced.dtype) != (tensor.shape, tensor.dtype):
-            raise ValueError(f"{name}: {tensor.shape} {tensor.dtype}, announced {announced.shape} {announced.dtype}")
-        self._file.seek(self._start + self._offsets[name])
-        self._file.write(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-
-    def keep(self) -> None:
-        """Has the disk hold all that was written."""
-        self._file.flush()
-        os.fdatasync(self._file.fileno())
-
-    def missing(self) -> list[str]:
-        """Names of the announced tensors that are still to be written."""
-        return list(self._missing)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-        if kind is None and self._missing:
-            raise ValueError(f"{self.path}: never written: {', '.join(self._missing)}")
