@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two workers of one thread each: the tests are many small jobs, not a few large ones.
 PYTEST := OMP_NUM_THREADS=1 pytest -n 2
 
-.PHONY: setup demo lint quick test test-all bench
+.PHONY: setup demo lint quick test test-gpu test-all bench
 
 setup: $(BIN)/.ready
 
@@ -35,6 +35,10 @@ quick: setup
 # All but the slow tests. Coverage is that of the tests' own processes, without the jobs that they start.
 test: setup
 	$(PYTEST) --dist loadfile --cov
+
+# The unit tests with a GPU in place of the CPU, one process at a time.
+test-gpu: setup
+	LORAP_DEVICE=cuda pytest -m 'not system and not slow'
 
 test-all: setup
 	$(PYTEST) --dist loadfile -m ''

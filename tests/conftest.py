@@ -26,6 +26,7 @@ from lorap.data.corpora import pydoc_rows
 from tests.whole_tree import fill_working_folder
 from tests.workflow import Checkout, make_checkout
 
+os.environ.setdefault("LORAP_DEVICE", "cpu")  # what `auto` means in tests; `make test-gpu` says cuda
 settings.register_profile("lorap", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("lorap")
 

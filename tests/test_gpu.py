@@ -13,6 +13,7 @@ from typing import IO
 
 import pytest
 
+from lorap.machine import gpu
 from lorap.machine.gpu import devices
 
 ROOT = Path(__file__).parents[1]
@@ -55,8 +56,8 @@ os.wait()
 
 def start(folder: Path, code: str, **variables: str) -> subprocess.Popen[str]:
     """A Python process in a folder, which is also where it keeps its lock files."""
-    own = {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "CUDA_VISIBLE_DEVICES": "0,1"}
-    inherited = {name: value for name, value in os.environ.items() if name != "SLURM_JOB_ID"}
+    own = {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "CUDA_VISIBLE_DEVICES": "0,1", "LORAP_DEVICE": ""}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=folder,
@@ -153,7 +154,7 @@ def test_a_file_of_a_child_is_not_taken_for_the_lock(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "variables",
-    [{"SLURM_JOB_ID": "1"}, {"WORLD_SIZE": "2", "LOCAL_RANK": "0"}, {"CUDA_VISIBLE_DEVICES": ""}],
+    [{"LORAP_DEVICE": "cpu"}, {"WORLD_SIZE": "2", "LOCAL_RANK": "0"}, {"CUDA_VISIBLE_DEVICES": ""}],
     ids=lambda variables: next(iter(variables)),
 )
 def test_where_another_deals_or_there_is_none_nothing_happens(tmp_path: Path, variables: dict[str, str]) -> None:
@@ -161,6 +162,30 @@ def test_where_another_deals_or_there_is_none_nothing_happens(tmp_path: Path, va
     code = "import os; from lorap.machine.gpu import lease; print([lease(), os.environ['CUDA_VISIBLE_DEVICES']])"
     assert start(tmp_path, code, **variables).communicate() == (f"{[None, before]}\n", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_jobs_of_slurm_share_what_their_own_job_was_given_and_nothing_with_others(tmp_path: Path) -> None:
+    with holder(tmp_path, SLURM_JOB_ID="1") as (_, one), holder(tmp_path, SLURM_JOB_ID="1") as (_, other):
+        assert {one, other} == {"0", "1"}
+        with holder(tmp_path, SLURM_JOB_ID="2") as (_, first), holder(tmp_path, SLURM_JOB_ID="2") as (_, second):
+            assert {first, second} == {"0", "1"}
+
+
+@pytest.mark.parametrize(("driver", "found"), [("kfd", ["0", "1"]), ("dxg", ["0", "1"]), ("null", [])])
+def test_devices_without_a_node_are_counted_by_torch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, driver: str, found: list[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpu, "COUNT", "print(2)")
+    (tmp_path / driver).touch()
+    assert gpu.devices(tmp_path) == found
+
+
+def test_a_job_that_holds_a_gpu_does_not_fall_back_to_the_cpu(tmp_path: Path) -> None:
+    code = "from lorap.machine.gpu import lease; lease()\nfrom lorap.api.devices import automatic; print(automatic())"
+    out, told = start(tmp_path, code, CUDA_VISIBLE_DEVICES="7").communicate()
+    if "cuda" not in out:
+        assert re.search(r"holds GPU 7, but torch \S+, built .*, finds none with CUDA_VISIBLE_DEVICES=7; check", told)
 
 
 def test_a_strange_id_stays_in_a_folder_that_is_ours_alone(tmp_path: Path) -> None:

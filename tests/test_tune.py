@@ -11,11 +11,11 @@ from torch import Tensor
 
 from lorap.artifacts.names import ADAPTER_WEIGHTS
 from lorap.artifacts.specs import TuneSpec
+from lorap.artifacts.unfinished import prepare_checkpoints
 from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
 from lorap.model.folder import load_model
 from lorap.model.tokenizer import load_tokenizer
-from lorap.tuning.checkpoints import prepare_checkpoints
 from lorap.tuning.lora import attach
 from lorap.tuning.train import train
 from tests.adapters import TUNE

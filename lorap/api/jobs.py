@@ -3,14 +3,16 @@
 The functions of the library and the commands, which may be given a whole spec by the workflow, both end here.
 """
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorap.api.devices import on_device
 from lorap.artifacts.meta import artifact_id, is_made_from, meta_path, new_artifact
 from lorap.artifacts.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, RedecomposeSpec
+from lorap.artifacts.unfinished import prepare
 from lorap.errors import LorapError
-from lorap.files import only_one, read_json
+from lorap.files import hidden, only_one, read_json
 
 if TYPE_CHECKING:
     from lorap.compression.planning import Plan
@@ -81,18 +83,26 @@ def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, quiet:
 
 
 def compress_model(spec: CompressSpec, model: Path, calibration: Path, out: Path, device: str, quiet: bool) -> None:
-    """Compresses a model."""
+    """Compresses a model; a run that was cut short is gone on with."""
     from lorap.compression.run import compress
     from lorap.data.calibration import read_calibration
     from lorap.model.tokenizer import find_tokenizer
 
     input_ids = read_calibration(calibration, find_tokenizer(model))
     inputs = {"model": model, "calibration": calibration}
+    unfinished = hidden(out, "checkpoints")
     with (
+        only_one(unfinished),
         on_device(device, LOWER_BATCH) as where,
         new_artifact(out, spec, inputs, str(where), folder=True) as folder,
     ):
-        compress(spec, model, input_ids, folder, where, quiet)
+        prepare(unfinished, spec, inputs)
+        try:
+            compress(spec, model, input_ids, folder, where, quiet, unfinished)
+        except Exception:  # only a run that was cut short may go on; one at fault would fail again
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        shutil.rmtree(unfinished)
 
 
 def redecompose_model(

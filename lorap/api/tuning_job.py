@@ -2,14 +2,14 @@
 
 import os
 import shutil
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from lorap.api.devices import on_device
-from lorap.artifacts.meta import artifact_id, new_artifact
+from lorap.artifacts.meta import new_artifact
 from lorap.artifacts.specs import TuneSpec
+from lorap.artifacts.unfinished import prepare
 from lorap.errors import LorapError
 from lorap.files import hidden, only_one
 
@@ -32,11 +32,11 @@ def tune_model(spec: TuneSpec, model: Path, data: Path | None, out: Path, device
         only_one(checkpoints) if first else nullcontext(),
         on_device(device, "--micro-batch (tune.NAME.micro_batch)") as where,
     ):
-        if ":" in str(where):
+        if ":" in str(where) and "LOCAL_RANK" not in os.environ:
             raise LorapError(f"--device {where}: expected auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
         origin = data_origin(spec)
         if first:
-            _prepare(checkpoints, spec, inputs)
+            prepare(checkpoints, spec, inputs)
         folder: Any = new_artifact(out, spec, inputs, str(where), folder=True, origin=origin)
         try:
             with folder if first else nullcontext() as partial:
@@ -51,11 +51,3 @@ def tune_model(spec: TuneSpec, model: Path, data: Path | None, out: Path, device
 def is_first() -> bool:
     """Whether this process is the first of those that torchrun has started, or the only one."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _prepare(checkpoints: Path, spec: TuneSpec, inputs: dict[str, Path]) -> None:
-    from lorap.tuning.checkpoints import prepare_checkpoints
-
-    ids = {role: artifact_id(path) for role, path in inputs.items()}
-    if prepare_checkpoints(checkpoints, spec, ids):
-        print(f"{checkpoints}: checkpoints of other settings or of another model, removed", file=sys.stderr)

@@ -9,7 +9,7 @@ from lorap.compression.loop import LayerLoop
 from lorap.methods.seen import Gradient
 from lorap.model.family import decoder_layers, linear
 from lorap.model.layer_plan import PROJECTIONS
-from lorap.model.stream import fill_layer
+from lorap.model.stream import fill, fill_layer
 
 Gradients = dict[str, Gradient]
 
@@ -62,7 +62,7 @@ def _layer_gradients(loop: LayerLoop, index: int, layer: nn.Module, inputs: Tens
 def _behind_last_layer(loop: LayerLoop, layer: nn.Module, input_ids: Tensor, inputs: Tensor) -> list[Tensor]:
     """The gradient of each window's loss by the outputs of the last layer."""
     norm = loop.model.model.norm
-    norm.load_state_dict(loop.weights.load_all(norm.state_dict(), "model.norm.", loop.dtype, loop.device), assign=True)
+    fill(norm, "model.norm.", loop.weights, loop.dtype, loop.device)
     name = "lm_head.weight" if "lm_head.weight" in loop.weights else "model.embed_tokens.weight"
     head = loop.weights.load(name, loop.dtype, loop.device)
     found: list[Tensor] = []

@@ -89,11 +89,10 @@ class LayerLoop:
             chosen = [want for want in wants if want.stream == stream and want.input in readers]
             moments = seen.expect(chosen, features, self.device)
             self._watch(index, layer, stream, [(readers[name], moments[name]) for name in READERS if name in moments])
-            for name, moment in moments.items():
-                if not moment.is_finite():
-                    raise LorapError(
-                        f"layer {index}: {name} holds values that are not finite in {self.dtype}; try float32"
-                    )
+            fine = torch.stack([moment.is_finite() for moment in moments.values()]).tolist() if moments else []
+            if not all(fine):
+                name = list(moments)[fine.index(False)]
+                raise LorapError(f"layer {index}: {name} holds values that are not finite in {self.dtype}; try float32")
 
     def _watch(
         self, index: int, layer: nn.Module, stream: Stream, watched: Sequence[tuple[nn.Module, Moments]]
@@ -119,9 +118,9 @@ class LayerLoop:
         return {name: moments.scale() for (name, _, _), moments in seen.moments.items()}
 
     @torch.no_grad()
-    def advance(self, index: int, layer: nn.Module, stream: Stream = "compressed") -> None:
-        """Replaces the inputs of a layer by its outputs, which are the inputs of the next one."""
-        if index + 1 == len(self) or stream not in self.streams:
+    def advance(self, index: int, layer: nn.Module, stream: Stream = "compressed", to_the_end: bool = False) -> None:
+        """Replaces the inputs of a layer by its outputs, the inputs of the next one; the last layer's by request."""
+        if stream not in self.streams or (index + 1 == len(self) and not to_the_end):
             return
         hidden = self.streams[stream]
         for window in self._batches():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lorap.core.factorise import relative_error
+from lorap.core.factorise import numbers, relative_error
 from lorap.methods.part import Treatment
 from lorap.methods.seen import Seen
 from lorap.model.family import has, projection
@@ -36,7 +36,7 @@ def layer_errors(
         ``errors`` in the norm that the treatment minimises, ``plain_errors`` in the Frobenius norm. A projection whose
         outputs or inputs mean something else now, such as those of narrower heads, has neither.
     """
-    found: dict[str, Errors] = {"errors": {}, "plain_errors": {}}
+    found: dict[str, dict[str, Tensor]] = {"errors": {}, "plain_errors": {}}
     for name in PROJECTIONS:
         whole = _in_place(dense, layer, name, kept)
         if whole is None:
@@ -44,7 +44,7 @@ def layer_errors(
         metric = treatments[0 if name in ATTENTION else 1].metric(name, seen)
         found["plain_errors"][name] = relative_error(dense[name], whole, None)
         found["errors"][name] = relative_error(dense[name], whole, metric)
-    return found
+    return {norm: numbers(errors) for norm, errors in found.items()}
 
 
 def _in_place(weights: Mapping[str, Tensor], layer: nn.Module, name: str, kept: Mapping[str, Tensor]) -> Tensor | None:

@@ -12,9 +12,9 @@ from lorap.artifacts.specs import CompressSpec
 from lorap.compression.loop import LayerLoop
 from lorap.compression.loss import Errors, layer_errors
 from lorap.compression.planning import Plan
+from lorap.compression.progress import DONE, Progress
 from lorap.compression.survey import plan_for
 from lorap.errors import LorapError
-from lorap.files import write_json
 from lorap.methods.seen import Behind, Seen
 from lorap.model.family import linear
 from lorap.model.folder import read_config, write_companions
@@ -22,11 +22,18 @@ from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.padding import pad_layer
 from lorap.model.stream import write_weights
 from lorap.model.swap import multiply_out
+from lorap.model.weights import SINGLE
 from lorap.settings.method import Method
 
 
 def compress(
-    spec: CompressSpec, model: Path, input_ids: Tensor, out: Path, device: torch.device, quiet: bool = False
+    spec: CompressSpec,
+    model: Path,
+    input_ids: Tensor,
+    out: Path,
+    device: torch.device,
+    quiet: bool = False,
+    unfinished: Path | None = None,
 ) -> Plan:
     """Compresses a model folder into another one.
 
@@ -37,6 +44,8 @@ def compress(
         out: The empty folder to fill.
         device: Where the layers run.
         quiet: No progress bar.
+        unfinished: A folder on the same disk for the weights while they are written. What an earlier run, cut short,
+            has left there must be of the same settings, model and windows; factors are gone on with at the next layer.
 
     Raises:
         LorapError: The model cannot be read or is not supported, ids do not fit, or activations are not finite.
@@ -46,20 +55,26 @@ def compress(
     dense_stream = any(worker.dense_stream for worker in spec.method.workers)
     dtype = config.dtype or torch.float32
     loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.batch, spec.offload, dense_stream)
-    errors: list[dict[str, Errors]] = []
+    place = out if unfinished is None or spec.form == "dense" else unfinished  # factors are lost in the dense form
+    progress = Progress(place, plan.compressed)
 
     def compressed_layers() -> Iterator[tuple[int, nn.Module]]:
         for index, layer in tqdm(loop, total=len(loop), desc="compress", unit="layer", disable=quiet):
-            errors.append(compress_layer(loop, index, layer, plan, spec.method))
+            if index < progress.earlier:
+                loop.advance(index, layer, "dense")
+                loop.advance(index, progress.layer(index, dtype, device))
+                continue
+            errors = compress_layer(loop, index, layer, plan, spec.method)
             if spec.form == "dense":
                 multiply_out(layer)
                 pad_layer(layer, plan.compressed.model.layers[index], plan.layers[index], plan.shapes[index])
+            progress.measured(plan.layers[index].as_dict() | errors)
             yield index, layer
 
-    write_weights(out, plan.compressed, compressed_layers(), loop.weights)
+    write_weights(place, plan.compressed, compressed_layers(), loop.weights, progress.earlier, progress.record)
+    (place / SINGLE).replace(out / SINGLE)
+    (place / DONE).replace(out / LAYERS)
     write_companions(model, out, plan.compressed.config)
-    layers = [layer.as_dict() | error for layer, error in zip(plan.layers, errors, strict=True)]
-    write_json(out / LAYERS, layers)
     return plan
 
 
@@ -97,5 +112,8 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         if method.repair:
             method.repair.apply(layer, layer_plan, seen)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise LorapError(f"layer {index}: cannot be factorised ({error}); try --dtype float32") from error
+        raise LorapError(
+            f"layer {index}: no solver finds the eigenvectors, in float64 on the CPU neither ({error}); "
+            "are its weights or the calibration damaged?"
+        ) from error
     return layer_errors(dense, layer, kept, (attention, ffn), seen)

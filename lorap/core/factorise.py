@@ -5,6 +5,8 @@ input feature by its size, M = Cov[x] finds the principal subspace of the output
 SVD is needed; the eigenvectors of the smaller Gram matrix are enough.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from torch import Tensor
 # made a total variation of 0.1 of next-token distributions.
 FLOAT32_RESOLVES = 5e-2
 POWER_ITERATIONS = 8
+FULL_RATE = ((6, 0), (7, 0), (8, 0), (9, 0), (10, 0))  # compute capabilities whose float64 is half as fast as float32
 
 
 def factorise(weight: Tensor, rank: int, metric: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -26,23 +29,29 @@ def factorise(weight: Tensor, rank: int, metric: Tensor | None = None) -> tuple[
     Returns:
         ``left`` (out, rank) with orthonormal columns and ``right`` (rank, in), both float32.
     """
-    weight = weight.float()
-    if not surely_blurred(weight, rank, metric):
-        values, left = top_subspace(weight, rank, metric)
-        if values[-1] >= FLOAT32_RESOLVES * values[0]:
-            return left, left.T @ weight
-    weight, metric = weight.double(), None if metric is None else metric.double()
+    device, weight = weight.device, weight.float()
+    if is_blurred(weight, rank, metric):
+        weight = in_float64(weight)
+        metric = None if metric is None else metric.to(weight)
     _, left = top_subspace(weight, rank, metric)
-    return left.float(), (left.T @ weight).float()
+    return left.float().to(device), (left.T @ weight).float().to(device)
 
 
-def surely_blurred(weight: Tensor, rank: int, metric: Tensor | None) -> bool:
-    """Whether float32 cannot do, told without an eigendecomposition; False where only that can tell.
+def in_float64(tensor: Tensor) -> Tensor:
+    """The same in float64, on the CPU where its device has no such numbers."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
-    The second to the ``rank``-th eigenvalue share what the first leaves of the trace, which bounds the last of them. A
-    few power iterations find the first, from below, so the bound stays one.
+
+def is_blurred(weight: Tensor, rank: int, metric: Tensor | None) -> bool:
+    """Whether a float32 Gram matrix cannot tell the subspace, found without an eigendecomposition.
+
+    Some are told by a bound: the second to the ``rank``-th eigenvalue share what the first leaves of the trace. For the
+    others the eigenvalues above the threshold are counted by Sylvester's law of inertia, from a factorisation L D L^T
+    that takes a fraction of the time of an eigendecomposition. Where float64 is fast, nothing is to be gained.
     """
     if metric is not None and metric.dim() == 2:
+        return True
+    if weight.is_cuda and torch.cuda.get_device_capability(weight.device) in FULL_RATE:
         return True
     weighted = weigh(weight, metric)
     vector = weighted.abs().sum(0)
@@ -51,7 +60,19 @@ def surely_blurred(weight: Tensor, rank: int, metric: Tensor | None) -> bool:
         vector = vector / vector.norm()
     largest = (weighted @ vector).square().sum()
     rest = weighted.square().sum() - largest
-    return bool(rest < (rank - 1) * FLOAT32_RESOLVES * largest)
+    if bool(rest < (rank - 1) * FLOAT32_RESOLVES * largest):
+        return True
+    gram = weighted @ weighted.T if weight.shape[0] <= weight.shape[1] else weighted.T @ weighted
+    return count_above(gram, FLOAT32_RESOLVES * largest) < rank
+
+
+def count_above(gram: Tensor, threshold: Tensor) -> int:
+    """How many eigenvalues of a symmetric matrix are above a threshold: the positive ones of D in L D L^T."""
+    shifted = gram.clone()
+    shifted.diagonal().sub_(threshold)
+    packed, pivots = torch.linalg.ldl_factor(shifted.cpu() if shifted.is_mps else shifted)
+    single, paired = (pivots > 0) & (packed.diagonal() > 0), pivots < 0
+    return int(single.sum() + paired.sum() // 2)  # a block of two, whose pivots are negative, has one of either sign
 
 
 def top_subspace(weight: Tensor, rank: int, metric: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -69,7 +90,7 @@ def weigh(weight: Tensor, metric: Tensor | None) -> Tensor:
         return weight
     if metric.dim() == 1:
         return weight * metric
-    values, vectors = torch.linalg.eigh(metric)
+    values, vectors = eigenvectors(metric)
     return weight @ (vectors * values.clamp(min=0).sqrt())
 
 
@@ -83,17 +104,40 @@ def output_gram(weight: Tensor, metric: Tensor | None) -> Tensor:
 
 def top_eigenvectors(gram: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The ``rank`` largest eigenvalues of a symmetric matrix, largest first, and their eigenvectors (n, rank)."""
-    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = eigenvectors(gram)
     return values[-rank:].flip(0), vectors[:, -rank:].flip(1)
 
 
-def relative_error(weight: Tensor, approximation: Tensor, metric: Tensor | None) -> float:
-    """||W - W'|| / ||W|| in the norm of a metric, as ``factorise`` takes it; the plain one where that sees nothing."""
+def eigenvectors(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """``torch.linalg.eigh``, whose solvers on GPUs at times give up: then in float64, and then on the CPU.
+
+    Raises:
+        torch.linalg.LinAlgError: None of them can.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(gram)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        if gram.dtype is torch.float64 and gram.device.type == "cpu":
+            raise
+        again = gram.cpu() if gram.dtype is torch.float64 else in_float64(gram)
+        values, vectors = eigenvectors(again)
+    return values.to(gram), vectors.to(gram)
+
+
+def relative_error(weight: Tensor, approximation: Tensor, metric: Tensor | None) -> Tensor:
+    """||W - W'|| / ||W|| in the norm of a metric, as ``factorise`` takes it; the plain one where that sees nothing: ().
+
+    It stays on its device, where a GPU may still be at work on it.
+    """
     weight, approximation = weight.float(), approximation.float()
     size = _norm(weight, metric)
-    if size == 0:
-        return relative_error(weight, approximation, None) if metric is not None else 0.0
-    return float(_norm(weight - approximation, metric) / size)
+    blind = torch.zeros_like(size) if metric is None else relative_error(weight, approximation, None)
+    return torch.where(size == 0, blind, _norm(weight - approximation, metric) / size)
+
+
+def numbers(errors: Mapping[str, Tensor]) -> dict[str, float]:
+    """The numbers of all projections, for which a device is waited for once."""
+    return dict(zip(errors, torch.stack(list(errors.values())).tolist(), strict=True)) if errors else {}
 
 
 def _norm(weight: Tensor, metric: Tensor | None) -> Tensor:
@@ -105,7 +149,7 @@ def _norm(weight: Tensor, metric: Tensor | None) -> Tensor:
 
 def spectrum(weight: Tensor, scale: Tensor | None) -> Tensor:
     """Singular values of W diag(d), largest first: (min(out, in),)."""
-    weighted = weigh(weight.float(), scale).double()
+    weighted = in_float64(weigh(weight.float(), scale))
     gram = weighted @ weighted.T if weight.shape[0] <= weight.shape[1] else weighted.T @ weighted
     return torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
 
@@ -113,7 +157,7 @@ def spectrum(weight: Tensor, scale: Tensor | None) -> Tensor:
 def truncate(left: Tensor, right: Tensor, rank: int, scale: Tensor | None) -> tuple[Tensor, Tensor]:
     """The best lower rank of a product in the norm ||(left right - result) diag(d)||_F, without the product itself.
 
-    A thin QR of either factor leaves a small core, whose SVD finds the subspace to keep.
+    A thin QR of either factor leaves a small core, and the eigenvectors of its Gram matrix are the subspace to keep.
 
     Args:
         left: (out, m).
@@ -124,9 +168,9 @@ def truncate(left: Tensor, right: Tensor, rank: int, scale: Tensor | None) -> tu
     Returns:
         Factors (out, rank), its columns orthonormal, and (rank, in), both float32.
     """
-    left, right = left.double(), right.double()
+    device, left, right = left.device, in_float64(left), in_float64(right)
     basis, inner = torch.linalg.qr(left)
-    weighted = weigh(right, None if scale is None else scale.double())
+    weighted = weigh(right, None if scale is None else scale.to(right))
     core = inner @ torch.linalg.qr(weighted.T).R.T
-    kept = torch.linalg.svd(core).U[:, :rank]
-    return (basis @ kept).float(), (kept.T @ inner @ right).float()
+    _, kept = top_eigenvectors(core @ core.T, rank)
+    return (basis @ kept).float().to(device), (kept.T @ inner @ right).float().to(device)

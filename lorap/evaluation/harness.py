@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lorap.data.hub import downloading
 from lorap.errors import LorapError, first_line
 
-CPU_BATCH = 16
+BATCH = 16  # requests; fixed, since 16-bit numbers depend on what stands beside them in a batch
 # What lm-eval raises for a document that is not as its task expects.
 UNFIT = (ValueError, LookupError, TypeError, AttributeError, SyntaxError)
 
@@ -80,13 +80,23 @@ def has_answer(task: Any, document: dict[str, Any]) -> bool:
 def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
     """The model as lm-eval wants it: as it is and where it is, its longest input from its configuration.
 
-    The tokenizer gets a padding token where it has none. One wrapper serves one task: it keeps the batch size that it
-    finds to fit in the memory of a GPU.
+    The tokenizer gets a padding token where it has none.
     """
     from lm_eval.models.huggingface import HFLM
 
-    batch = "auto" if model.device.type == "cuda" else CPU_BATCH
-    return HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch)
+    class Checked(HFLM):
+        """Ids that the model lacks are found before a GPU reads past the end of its embeddings and breaks down."""
+
+        def _loglikelihood_tokens(self, requests: Any, *arguments: Any, **options: Any) -> Any:
+            size = self.model.config.vocab_size
+            if any(token >= size for _, context, answer in requests for token in (*context, *answer)):
+                raise LorapError(
+                    f"token ids outside the model's vocabulary of {size}; "
+                    "the model folder holds another model's tokenizer"
+                )
+            return super()._loglikelihood_tokens(requests, *arguments, **options)
+
+    return Checked(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=BATCH)
 
 
 def ask(lm: Any, name: str, task: Any, rows: list[int]) -> dict[str, Any]:
@@ -101,8 +111,5 @@ def ask(lm: Any, name: str, task: Any, rows: list[int]) -> dict[str, Any]:
 
     try:
         return evaluate(lm=lm, task_dict={"tasks": {name: task}}, samples={name: rows}, cache_requests=False)
-    except IndexError as error:
-        raise LorapError(
-            f"task {name!r}: token ids outside the model's vocabulary of {lm.model.config.vocab_size}; "
-            "the model folder holds another model's tokenizer"
-        ) from error
+    except LorapError as error:
+        raise LorapError(f"task {name!r}: {error}") from error

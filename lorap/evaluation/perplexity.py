@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lorap.artifacts.specs import PerplexitySpec
 from lorap.data.corpora import corpus_file, load_rows, read_text
 from lorap.data.windows import cut_windows
 from lorap.errors import LorapError
+from lorap.evaluation.streamed import Streamed
 from lorap.files import sha256_text
 from lorap.settings.sources import FilesCorpus
 
@@ -22,7 +24,11 @@ LARGEST_LOSS = math.log(sys.float_info.max)  # in nats; a random guess is at the
 
 
 def measure_perplexity(
-    spec: PerplexitySpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: Path | None, quiet: bool
+    spec: PerplexitySpec,
+    model: PreTrainedModel | Streamed,
+    tokenizer: PreTrainedTokenizerBase,
+    text: Path | None,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Perplexity of a model on a corpus or a text file, with the protocol that it was measured by.
 
@@ -54,11 +60,11 @@ def measure_perplexity(
 
 
 @torch.no_grad()
-def window_losses(model: PreTrainedModel, windows: Tensor, batch: int, quiet: bool = True) -> list[float]:
+def window_losses(model: PreTrainedModel | Streamed, windows: Tensor, batch: int, quiet: bool = True) -> list[float]:
     """The summed loss of every window in nats, computed in float32 from the model's logits.
 
     Args:
-        model: A causal language model.
+        model: A causal language model, in memory or streamed.
         windows: (windows, tokens), int64; each scores tokens - 1 positions.
         batch: Windows a forward pass.
         quiet: No progress bar.
@@ -67,15 +73,20 @@ def window_losses(model: PreTrainedModel, windows: Tensor, batch: int, quiet: bo
         LorapError: A loss is not finite; the message names the window.
     """
     losses: list[float] = []
-    for start in tqdm(range(0, len(windows), batch), desc="perplexity", unit="batch", disable=quiet):
-        ids = windows[start : start + batch].to(model.device)
-        logits = model(input_ids=ids, use_cache=False).logits
-        for row, window in zip(logits, ids, strict=True):
+    batches = [windows[start : start + batch] for start in range(0, len(windows), batch)]
+    answers = model.logits(windows, batch) if isinstance(model, Streamed) else _logits(model, batches)
+    pairs = zip(batches, answers, strict=True)
+    for ids, logits in tqdm(pairs, total=len(batches), desc="perplexity", unit="batch", disable=quiet):
+        for row, window in zip(logits, ids.to(logits.device), strict=True):
             loss = torch.nn.functional.cross_entropy(row[:-1].float(), window[1:], reduction="sum").item()
             if not math.isfinite(loss):
                 raise LorapError(f"window {len(losses)}: loss is {loss} in {model.dtype}; try --dtype float32")
             losses.append(loss)
     return losses
+
+
+def _logits(model: PreTrainedModel, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+    return (model(input_ids=ids.to(model.device), use_cache=False).logits for ids in batches)
 
 
 def _read(spec: PerplexitySpec, text: Path | None) -> tuple[str, dict[str, Any]]:

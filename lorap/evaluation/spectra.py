@@ -18,6 +18,7 @@ from lorap.model.modeling_lorap import LorapConfig
 POINTS = 33  # of every cumulative curve, from rank 0 to full rank
 
 
+@torch.no_grad()
 def measure_spectra(model: Path, input_ids: Tensor, device: torch.device, batch: int, quiet: bool) -> dict[str, Any]:
     """Cumulative energy of the singular values of W diag(d) for every projection of a dense model.
 

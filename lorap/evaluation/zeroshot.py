@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorap.artifacts.specs import ZeroshotSpec
 from lorap.errors import LorapError
-from lorap.evaluation.harness import CPU_BATCH, ask, has_answer, load_task, undisturbed, wrap
+from lorap.evaluation.harness import BATCH, ask, has_answer, load_task, undisturbed, wrap
 from lorap.evaluation.tasks import TASKS, data_folder, write_tasks
 from lorap.files import sha256_text
 
@@ -47,11 +47,7 @@ def measure_zeroshot(
             lm = wrap(model, tokenizer)
             answers = ask(lm, name, task, drawn[name])
             tasks[name] = _numbers(name, answers)
-            asked[name] = (
-                (sources[name] or _on_hub(name, task))
-                | _asked(name, answers, drawn[name])
-                | {"batch": lm.batch_sizes.get(0, CPU_BATCH)}
-            )
+            asked[name] = (sources[name] or _on_hub(name, task)) | _asked(name, answers, drawn[name]) | {"batch": BATCH}
     return {"tasks": tasks, "protocol": _protocol(spec, model, lm.max_length) | {"tasks": asked}}
 
 

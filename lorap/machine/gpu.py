@@ -5,6 +5,7 @@ import functools
 import os
 import re
 import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,8 +17,11 @@ from lorap.errors import LorapError
 from lorap.files import sha256_text
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-# Set where somebody else has dealt out the devices: a batch job of Slurm, the processes of torchrun.
-DEALT = ("SLURM_JOB_ID", "WORLD_SIZE", "LOCAL_RANK")
+AUTO = "LORAP_DEVICE"  # what ``--device auto`` means, for those who want another than the first GPU
+DEALT = ("WORLD_SIZE", "LOCAL_RANK")  # set by torchrun, which has dealt out the devices
+# Whose devices are counted from 0 each: within one of them an index means one device, across two it may mean two.
+ALLOCATION = ("SLURM_JOB_ID", "SLURM_STEP_ID")
+COUNT = "import torch; print(torch.cuda.device_count())"  # in a process of its own: it must not open them in ours
 ID = re.compile(r"\d+|(GPU|MIG)-[0-9A-Za-z/-]+")
 POLL = 0.5  # seconds between two looks at the locks
 
@@ -27,11 +31,21 @@ def devices(nodes: Path = Path("/dev")) -> list[str]:
 
     Those named there, up to the first that is no id, as CUDA reads it. Where the variable is not set, all that have a
     node in ``nodes``, counted from 0: a container may be given only /dev/nvidia3, which is device 0 to its processes.
+    Where there are no nodes, as with ROCm and in WSL2, torch is asked.
     """
     named = os.environ.get(VISIBLE)
-    if named is None:
-        return [str(index) for index, _ in enumerate(n for n in nodes.glob("nvidia*") if n.name[6:].isdecimal())]
-    return list(dict.fromkeys(takewhile(ID.fullmatch, (entry.strip() for entry in named.split(",")))))
+    if named is not None:
+        return list(dict.fromkeys(takewhile(ID.fullmatch, (entry.strip() for entry in named.split(",")))))
+    count = sum(node.name[6:].isdecimal() for node in nodes.glob("nvidia*"))
+    return [str(index) for index in range(count or _counted_by_torch(nodes))]
+
+
+def _counted_by_torch(nodes: Path) -> int:
+    """Devices that torch sees where there may be some without a node of NVIDIA's; it takes seconds to ask."""
+    if not any((nodes / name).exists() for name in ("kfd", "dxg")):  # of ROCm, and of WSL2
+        return 0
+    asked = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=False)
+    return int(asked.stdout) if asked.returncode == 0 else 0
 
 
 @functools.cache
@@ -40,17 +54,18 @@ def lease() -> str | None:
 
     Must be called before CUDA is. The device stays taken until the process ends, however it ends; its children, forked
     or started, hold nothing. Only the same user's processes with the same folder for temporary files know of each
-    other, and only if they name a device alike (by index or by UUID).
+    other, and only if they name a device alike (by index or by UUID). Under Slurm they share what Slurm has given to
+    their job, and nothing with other jobs, whose devices have the same indices.
 
     Returns:
-        Its id, the only one left in CUDA_VISIBLE_DEVICES; None, and nothing is changed, where there is no device or
-        somebody else has dealt them out: under Slurm and torchrun.
+        Its id, the only one left in CUDA_VISIBLE_DEVICES; None, and nothing is changed, where there is no device,
+        LORAP_DEVICE names one, or torchrun has dealt them out.
 
     Raises:
         LorapError: The folder for the lock files belongs to another user, or is open to others.
     """
-    found = devices()
-    if not found or any(name in os.environ for name in DEALT):
+    found = [] if any(os.environ.get(name) for name in (AUTO, *DEALT)) else devices()
+    if not found:
         return None
     folder = _private_folder()
     waits = False
@@ -64,9 +79,15 @@ def lease() -> str | None:
     return device
 
 
+def leased() -> str | None:
+    """The device that this process has taken, if it has."""
+    return lease() if lease.cache_info().currsize else None
+
+
 def _take(folder: Path, device: str) -> bool:
     """Locks a device unless it is locked; the file stays open, and with it the lock, as long as the process lives."""
-    file = os.open(folder / f"{sha256_text(device)[:16]}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    name = sha256_text(" ".join([*(os.environ.get(part, "") for part in ALLOCATION), device]))[:16]
+    file = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,17 +1,14 @@
-"""Weights of a model folder, one tensor at a time in both directions, so that no model need fit into memory."""
+"""The weights of a model folder, read one tensor at a time, so that no model need fit into memory."""
 
-import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lorap.errors import LorapError, first_line
-from lorap.files import read_json, require_space
+from lorap.files import read_json
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -48,14 +45,37 @@ class WeightsReader:
         Raises:
             LorapError: The folder has no such tensor, or it holds values that are not finite.
         """
-        path = self._path(name)
-        tensor: Tensor = self._files[path].get_tensor(name).to(device=device)
-        if not tensor.is_floating_point():  # an order of outputs
-            return tensor
-        tensor = tensor.to(dtype)
-        if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
-            raise LorapError(f"{path}: {name} holds values that are not finite in {dtype}")
-        return tensor
+        return self.place({name: self.read(name)}, "", dtype, device)[name]
+
+    def read(self, name: str, pinned: bool = False) -> Tensor:
+        """One tensor as the file has it; ``pinned`` in memory that a GPU fetches from while the CPU works on.
+
+        Raises:
+            LorapError: The folder has no such tensor.
+        """
+        tensor: Tensor = self._files[self._path(name)].get_tensor(name)
+        return tensor.pin_memory() if pinned else tensor
+
+    def place(
+        self, tensors: Mapping[str, Tensor], prefix: str, dtype: torch.dtype, device: torch.device | str
+    ) -> dict[str, Tensor]:
+        """Brings tensors that were read to a device and a dtype; names are without ``prefix``.
+
+        Raises:
+            LorapError: One of them holds values that are not finite, for which the device is waited for once.
+        """
+        placed: dict[str, Tensor] = {}
+        finite: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            there = tensor.to(device=device, non_blocking=True)
+            placed[name] = there.to(dtype) if there.is_floating_point() else there  # an order of outputs
+            if there.is_floating_point() and there.numel():
+                finite[name] = torch.isfinite(torch.stack(placed[name].aminmax())).all()
+        fine = torch.stack(list(finite.values())).tolist() if finite else []
+        if not all(fine):
+            name = prefix + list(finite)[fine.index(False)]
+            raise LorapError(f"{self._path(name)}: {name} holds values that are not finite in {dtype}")
+        return placed
 
     def require(self, tensors: Mapping[str, Tensor], optional: Collection[str]) -> None:
         """Compares names and shapes with those of a model; values are not read, but for orders.
@@ -86,12 +106,6 @@ class WeightsReader:
             raise LorapError(f"{self.folder}: no tensor {name} in its safetensors; the folder is incomplete")
         return self._path_of[name]
 
-    def load_all(
-        self, names: Iterable[str], prefix: str, dtype: torch.dtype, device: torch.device
-    ) -> dict[str, Tensor]:
-        """The tensors ``prefix + name``, by name."""
-        return {name: self.load(prefix + name, dtype, device) for name in names}
-
 
 def _shards(index: Path) -> list[str]:
     try:
@@ -120,59 +134,3 @@ def _printable(file: Path, name: str) -> str:
     if not name.isprintable():
         raise LorapError(f"{file}: damaged, it has the name {name!r}; fetch the model again")
     return name
-
-
-class WeightsWriter:
-    """Writes one safetensors file tensor by tensor; names and shapes are known beforehand, values come in any order.
-
-    The library writes only a whole dict at once. The format is a length, a JSON header and the bytes behind it.
-
-    Args:
-        path: The file to write.
-        tensors: The tensors to come, on the meta device or not: names, shapes and dtypes count.
-
-    Raises:
-        LorapError: A dtype that is not written, or too little space on the disk.
-    """
-
-    def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
-        self.path = path
-        self._missing = dict(tensors)
-        self._offsets: dict[str, int] = {}
-        header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-        end = 0
-        for name, tensor in tensors.items():
-            if tensor.dtype not in FORMAT_NAMES:
-                raise LorapError(f"{name}: {tensor.dtype} is no dtype that lorap writes; convert the model first")
-            start, end = end, end + tensor.numel() * tensor.element_size()
-            self._offsets[name] = start
-            shape = list(tensor.shape)
-            header[name] = {"dtype": FORMAT_NAMES[tensor.dtype], "shape": shape, "data_offsets": [start, end]}
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        require_space(path.parent, end)
-        self._file = path.open("wb")
-        self._file.write(len(text).to_bytes(8, "little") + text)
-        self._start = self._file.tell()
-
-    def write(self, name: str, tensor: Tensor) -> None:
-        """Writes one of the announced tensors; its shape and dtype must be those announced."""
-        announced = self._missing.pop(name)
-        if (announced.shape, announced.dtype) != (tensor.shape, tensor.dtype):
-            raise ValueError(f"{name}: {tensor.shape} {tensor.dtype}, announced {announced.shape} {announced.dtype}")
-        self._file.seek(self._start + self._offsets[name])
-        self._file.write(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-
-    def missing(self) -> list[str]:
-        """Names of the announced tensors that are still to be written."""
-        return list(self._missing)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-        if kind is None and self._missing:
-            raise ValueError(f"{self.path}: never written: {', '.join(self._missing)}")

@@ -1,36 +1,14 @@
 """The checkpoints of a tuning run that was cut short: only what is whole, and of the same run, is gone on from."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lorap.artifacts.specs import TuneSpec
-from lorap.errors import LorapError
-from lorap.files import read_json, sha256_file, write_json
+from lorap.artifacts.unfinished import says
+from lorap.files import sha256_file, write_json
 
-SETTINGS = "spec.json"  # what the run is made from
 HASHES = "sha256.json"  # of a checkpoint's files, written last
-
-
-def prepare_checkpoints(checkpoints: Path, spec: TuneSpec, inputs: dict[str, str]) -> bool:
-    """Makes the folder for checkpoints, without what another run left there; returns whether there was such a thing.
-
-    Args:
-        checkpoints: The private folder.
-        spec: The settings of this run.
-        inputs: Ids of the model and the data.
-    """
-    made_from = {"spec": json.loads(spec.canonical()), "inputs": inputs}
-    file = checkpoints / SETTINGS
-    stale = checkpoints.exists() and not _says(file, made_from)
-    if stale:
-        shutil.rmtree(checkpoints)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    write_json(file, made_from)
-    return stale
 
 
 def last_checkpoint(checkpoints: Path) -> str | None:
@@ -50,14 +28,7 @@ class Seal(TrainerCallback):
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    return _says(checkpoint / HASHES, _hashes(checkpoint))
-
-
-def _says(file: Path, expected: Any) -> bool:
-    try:
-        return bool(read_json(file) == expected)
-    except LorapError:  # it was being written when the run was cut short, or is damaged
-        return False
+    return says(checkpoint / HASHES, _hashes(checkpoint))
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from lorap.machine.fit import require_fit
 from lorap.model.folder import load_model
 from lorap.tuning.adapter import require_base, tuned_form
 
@@ -17,6 +18,7 @@ def load_tuned(
     Raises:
         LorapError: One of the two cannot be read, or they do not belong together.
     """
+    require_fit(folder, dtype, torch.device(device))
     if adapter is None:
         return load_model(folder, dtype, device)
     require_base(adapter, folder)

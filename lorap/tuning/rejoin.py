@@ -14,7 +14,7 @@ from lorap.artifacts.names import LAYERS
 from lorap.artifacts.specs import RedecomposeSpec
 from lorap.compression.loop import LayerLoop
 from lorap.core.budget import Shape, break_even_rank
-from lorap.core.factorise import relative_error, truncate
+from lorap.core.factorise import numbers, relative_error, truncate
 from lorap.files import write_json
 from lorap.model.factored import factored_config, read_plans
 from lorap.model.family import bias_of, has, layer_shapes, projection
@@ -158,14 +158,14 @@ def cut_back(layer: nn.Module, plan: LayerPlan, exact: Mapping[str, Factors], sc
     Returns:
         The relative error of every projection that was truncated, in that norm.
     """
-    errors = {}
+    errors: dict[str, Tensor] = {}
     for name, (left, right) in exact.items():
         rank, scale = plan.ranks[name], scales.get(INPUT_OF[name])
         if rank is not None and rank < left.shape[1]:
             short = truncate(left, right, rank, scale)
             _replace(layer, name, short)
             errors[name] = relative_error(left @ right, short[0] @ short[1], scale)
-    return errors
+    return numbers(errors)
 
 
 def _replace(layer: nn.Module, name: str, factors: Factors) -> None:

@@ -1,0 +1,189 @@
+"""The path of a GPU on a device that is only a name: the CPU's bytes, no mixed devices, few waits, little memory."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, ZeroshotSpec
+from lorap.compression.run import compress
+from lorap.evaluation.cost import measure_cost
+from lorap.evaluation.perplexity import window_losses
+from lorap.evaluation.spectra import measure_spectra
+from lorap.evaluation.zeroshot import measure_zeroshot
+from lorap.machine import needs
+from lorap.methods.registry import registered
+from lorap.model.sizes import read_sizes
+from lorap.model.tokenizer import load_tokenizer
+from lorap.settings.schema import Calibrate, Cost, Zeroshot
+from lorap.tuning.loading import load_tuned
+from lorap.tuning.rejoin import redecompose
+from tests.adapters import random_adapter
+from tests.compare import method_of
+from tests.pretended import Pretended, pretended
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+WAITS_A_LAYER = 30  # of the host for the device, whatever the number of windows
+
+WAYS: dict[str, dict[str, Any]] = {
+    **{f"{name}": {"attention": name} for name in registered("attention")},
+    **{f"{name}": {"ffn": name} for name in registered("ffn") if name != "none"},
+    **{f"{name}": {"share": name} for name in registered("share")},
+    "afm-decompose": {"attention": "afm", "ffn": "decompose"},
+    "dense form": {"form": "dense"},
+    "offload": {"offload": True},
+    "bfloat16": {"dtype": "bfloat16"},
+    "float16": {"dtype": "float16"},
+}
+
+
+def spec_of(**changes: Any) -> CompressSpec:
+    parts = {name: changes.pop(name) for name in ("attention", "ffn", "share") if name in changes}
+    usual: dict[str, Any] = {"sparsity": 0.5, "form": "factored", "dtype": "auto", "batch": 5, "offload": False}
+    return CompressSpec(method=method_of(**parts), **(usual | changes))
+
+
+def small(model: Path, out: Path, windows: Tensor, device: torch.device = CPU, **changes: Any) -> Path:
+    out.mkdir()
+    compress(spec_of(**changes), model, windows, out, device, quiet=True)
+    return out
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+@contextmanager
+def cpu_as_pretended() -> Iterator[None]:
+    """The CPU with the kernel of attention that a device without a fused one gets."""
+    with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        yield
+
+
+def both(work: Callable[[torch.device], Any], kind: str = "cuda") -> tuple[Any, Any, Pretended]:
+    """What a piece of work makes on the CPU and on a pretended device, and that device."""
+    with cpu_as_pretended():
+        expected = work(CPU)
+    with pretended(kind) as device:
+        found = work(torch.device(kind))
+    assert device.peak, "nothing was on the device"
+    return expected, found, device
+
+
+def require_the_bytes_of_the_cpu(model: Path, windows: Tensor, place: Path, kind: str = "cuda", **changes: Any) -> None:
+    place.mkdir()
+    made = both(lambda device: weights(small(model, place / device.type, windows, device, **changes)), kind)
+    assert made[0] == made[1]
+
+
+def require_few_waits(model: Path, windows: Tensor, place: Path) -> None:
+    """Not once a batch: what the windows do must stay queued."""
+    place.mkdir()
+    counts = []
+    for number, ids in enumerate((windows, windows.repeat(4, 1))):
+        with pretended() as cuda:
+            small(model, place / str(number), ids, CUDA)
+        counts.append(sum(cuda.waits.values()))
+    assert counts[0] == counts[1] < WAITS_A_LAYER * 3
+
+
+def require_no_more_memory_than_asked_for(model: Path, windows: Tensor, place: Path, **changes: Any) -> None:
+    with pretended() as cuda:
+        small(model, place, windows, CUDA, **changes)
+    drawn = Calibrate(corpus="file", nsamples=windows.shape[0], seqlen=windows.shape[1])
+    asked = needs.compress(read_sizes(model / "config.json"), spec_of(**changes), drawn)
+    assert 0.3 * asked.device < cuda.peak < asked.device + asked.host - needs.LIBRARIES, (cuda.peak, asked.device)
+
+
+def test_devices_may_not_be_mixed() -> None:
+    with pretended() as cuda:
+        there = torch.ones(3, 3, device="cuda")
+        wrongs: list[Callable[[], Any]] = [
+            lambda: there @ torch.ones(3, 3),
+            lambda: torch.ones(3).add_(there[0]),
+            lambda: torch.zeros(3)[there[0].long()],
+        ]
+        for wrong in wrongs:
+            with pytest.raises(RuntimeError, match="expected all tensors on one device"):
+                wrong()
+        assert float((there * torch.tensor(2.0))[torch.tensor([0])].sum()) == 6
+        assert cuda.waits == {"_local_scalar_dense": 1}
+
+
+@pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS)
+def test_compression_on_a_gpu_makes_the_bytes_of_the_cpu(
+    family_folder: Path, windows: Tensor, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    require_the_bytes_of_the_cpu(family_folder, windows, tmp_path / "both", **changes)
+
+
+@pytest.mark.parametrize("changes", [{}, {"attention": "afm", "ffn": "decompose"}], ids=["lorap", "afm"])
+def test_a_device_without_float64_sums_and_solves_on_the_cpu(
+    tiny_folder: Path, windows: Tensor, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    require_the_bytes_of_the_cpu(tiny_folder, windows, tmp_path / "both", "mps", **changes)
+
+
+def test_the_host_waits_for_the_gpu_a_bounded_number_of_times_a_layer(
+    tiny_folder: Path, windows: Tensor, tmp_path: Path
+) -> None:
+    require_few_waits(tiny_folder, windows, tmp_path / "waits")
+
+
+@pytest.mark.parametrize(("attention", "ffn"), [("awsvd", "prune"), ("afm", "prune"), ("afm", "decompose")])
+def test_no_more_memory_than_a_job_asks_for(
+    tiny_folder: Path, windows: Tensor, tmp_path: Path, attention: str, ffn: str
+) -> None:
+    require_no_more_memory_than_asked_for(tiny_folder, windows, tmp_path / "small", attention=attention, ffn=ffn)
+
+
+@pytest.fixture
+def tuned(tiny_folder: Path, windows: Tensor, tmp_path: Path) -> tuple[Path, Path]:
+    """A compressed model and its adapter."""
+    model = small(tiny_folder, tmp_path / "small", windows)
+    return model, random_adapter(model, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(("rank", "calibrated"), [("k+r", False), ("k", False), ("k", True), (3, True)])
+def test_redecomposition(
+    tuned: tuple[Path, Path], windows: Tensor, tmp_path: Path, rank: Any, calibrated: bool
+) -> None:
+    def work(device: torch.device) -> bytes:
+        out = tmp_path / f"again-{device.type}"
+        out.mkdir()
+        redecompose(RedecomposeSpec(rank=rank, batch=5), *tuned, windows if calibrated else None, out, device, True)
+        return weights(out)
+
+    expected, found, _ = both(work)
+    assert found == expected
+
+
+def test_spectra(family_folder: Path, windows: Tensor) -> None:
+    expected, found, _ = both(lambda device: measure_spectra(family_folder, windows, device, 5, quiet=True))
+    assert found == expected
+
+
+@pytest.mark.parametrize("kept_as", ["alone", "adapter"])
+def test_measurements(tuned: tuple[Path, Path], windows: Tensor, kept_as: str) -> None:
+    model, adapter = tuned[0], tuned[1] if kept_as == "adapter" else None
+    cost = Cost(tokens=8, prompt=8, new_tokens=3, batches=[1, 3], warmup=1, repeats=3)
+    zeroshot = ZeroshotSpec(zeroshot=Zeroshot(tasks=["pydoc"], documents=12), seed=0, dtype="auto")
+
+    def work(device: torch.device) -> Any:
+        loaded = load_tuned(model, adapter, device=device)
+        answers = measure_zeroshot(zeroshot, loaded, load_tokenizer(model), None, quiet=True)["tasks"]
+        return window_losses(loaded, windows, 5), answers
+
+    expected, found, _ = both(work)
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)
+    assert found[1] == expected[1]
+    with pretended() as cuda:
+        measured = measure_cost(cost, load_tuned(model, adapter, device=CUDA))
+    assert cuda.synchronised == 3 * len(cost.batches) * (cost.warmup + cost.repeats), "every reading of the clock"
+    assert not cuda.waits, "nothing within what is timed"
+    assert measured["protocol"]["memory_of"] == "CUDA allocator"
