@@ -85,6 +85,7 @@ def test_a_base_model_that_changed_at_its_source_is_refused(pulled: Checkout, tm
     assert not list((pulled.folder / "models").iterdir())
 
 
+@pytest.mark.slow
 def test_a_meta_edited_by_hand_is_found_and_its_artifact_made_again(pulled: Checkout) -> None:
     meta = pulled.folder / f"{MEASURED}.meta.json"
     said = json.loads(meta.read_text())

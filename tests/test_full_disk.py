@@ -46,6 +46,7 @@ def own_disk(copy_of_made: Checkout) -> Iterator[Checkout]:
     subprocess.run(["umount", results], check=True)
 
 
+@pytest.mark.slow
 def test_results_on_a_full_disk_are_made_once_there_is_room(own_disk: Checkout, made: Checkout) -> None:
     files = [own_disk.folder / SPECTRA, own_disk.folder / f"{SPECTRA}.meta.json"]
     for file in files:

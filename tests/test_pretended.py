@@ -115,11 +115,15 @@ def test_devices_may_not_be_mixed() -> None:
         assert cuda.waits == {"_local_scalar_dense": 1}
 
 
+def test_compression_on_a_gpu_makes_the_bytes_of_the_cpu(family_folder: Path, windows: Tensor, tmp_path: Path) -> None:
+    require_the_bytes_of_the_cpu(family_folder, windows, tmp_path / "both")
+
+
 @pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS)
-def test_compression_on_a_gpu_makes_the_bytes_of_the_cpu(
-    family_folder: Path, windows: Tensor, tmp_path: Path, changes: dict[str, Any]
+def test_so_does_every_registered_part_and_every_setting(
+    tiny_folder: Path, windows: Tensor, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    require_the_bytes_of_the_cpu(family_folder, windows, tmp_path / "both", **changes)
+    require_the_bytes_of_the_cpu(tiny_folder, windows, tmp_path / "both", **changes)
 
 
 @pytest.mark.parametrize("changes", [{}, {"attention": "afm", "ffn": "decompose"}], ids=["lorap", "afm"])
