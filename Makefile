@@ -28,9 +28,9 @@ lint: setup
 	mypy
 	snakefmt --check Snakefile rules
 
-# Unit tests alone: no run of the workflow, no browser, no server.
+# Unit tests alone: no run of the workflow, no browser, no server, and not every model and fault in turn.
 quick: setup
-	$(PYTEST) -m 'not system and not slow'
+	$(PYTEST) -m 'not system and not slow and not thorough'
 
 # All but the slow tests. Coverage is that of the tests' own processes, without the jobs that they start.
 test: setup

@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GraniteConfig, Mixtra
 from lorap.data.corpora import pydoc_rows
 from tests.command import call, fault, launch
 
+pytestmark = pytest.mark.thorough
+
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 DAMAGED = f"model/{WEIGHTS}: damaged or truncated safetensors ("

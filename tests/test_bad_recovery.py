@@ -8,6 +8,8 @@ import pytest
 
 from tests.command import refused, succeed
 
+pytestmark = pytest.mark.thorough
+
 TUNE = [
     "tune",
     "--model",

@@ -12,6 +12,8 @@ from lorap.core.budget import attention_ranks, break_even_rank, ffn_ranks, rank_
 from tests.compare import method_of
 from tests.published import FFN, QK, VO, Shape, removed, square_ranks
 
+pytestmark = pytest.mark.thorough
+
 LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
 LLAMA_13B = {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40}
 GROUPED = {

@@ -18,6 +18,8 @@ from lorap.model.tokenizer import load_tokenizer
 from tests.compare import BOUND, CPU, compressed, method_of, total_variation
 from tests.conftest import FAMILIES, save_random_model
 
+pytestmark = pytest.mark.thorough
+
 FFN_FORMS = ["prune", "decompose"]
 
 

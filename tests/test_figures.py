@@ -20,6 +20,8 @@ from lorap.report.figures.style import WIDTH, looks, panels, perplexity_axis
 from lorap.report.read.results import read_results
 from tests.results_folder import MODEL, fill, perplexity, small_spec
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def spec() -> ReportSpec:

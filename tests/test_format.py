@@ -28,6 +28,8 @@ from tests.conftest import FAMILIES, SMALL
 from tests.plans import planned_folder
 from tests.test_portable import as_a_stranger
 
+pytestmark = pytest.mark.thorough
+
 FORMAT1 = Path(__file__).parent / "data" / "format1"  # written by lorap 0.1.0, with the logits that it computed
 SEEDS = range(4)
 IDS = torch.randint(3, 300, (3, 20), generator=torch.Generator().manual_seed(3))

@@ -24,6 +24,8 @@ from lorap.settings.schema import Calibrate, Params
 from tests.conftest import FAMILIES
 from tests.workflow import ROOT, Checkout, make_checkout
 
+pytestmark = pytest.mark.thorough
+
 LLAMA_7B = Sizes(
     hidden=4096, channels=11008, layers=32, vocabulary=32000, attention=4 * 4096**2, tied=False, dtype="float16"
 )

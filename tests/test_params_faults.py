@@ -16,6 +16,8 @@ from lorap.errors import LorapError
 from lorap.settings.config import DEFAULTS, load_params, parse_params, parse_spec
 from tests.overriding import faults_of
 
+pytestmark = pytest.mark.thorough
+
 
 def test_all_faults_are_told_at_once_and_dangling_names_with_them(tmp_path: Path) -> None:
     found = faults_of(

@@ -27,6 +27,8 @@ from tests.adapters import random_adapter
 from tests.compare import method_of
 from tests.pretended import Pretended, pretended
 
+pytestmark = pytest.mark.thorough
+
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 WAITS_A_LAYER = 30  # of the host for the device, whatever the number of windows
 

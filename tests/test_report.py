@@ -18,6 +18,8 @@ from lorap.report.read.scores import AVERAGE, SEVEN
 from lorap.report.tables.all_tables import make_tables
 from tests.results_folder import CALIBRATION, MODEL, OWN_TASK, accuracy, fill, perplexity, small_spec
 
+pytestmark = pytest.mark.thorough
+
 DENSE = Cell(MODEL)
 LORAP = Cell(MODEL, CALIBRATION, "lorap", 0.5)
 TUNED = replace(LORAP, tuning="alpaca", kept_as="adapter")

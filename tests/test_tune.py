@@ -21,6 +21,8 @@ from lorap.tuning.train import train
 from tests.adapters import TUNE
 from tests.compare import compressed
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def small(tiny_folder: Path, windows: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:

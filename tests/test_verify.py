@@ -10,6 +10,8 @@ import pytest
 from tests.command import call, faults, succeed
 from tests.whole_tree import CELL, params_with
 
+pytestmark = pytest.mark.thorough
+
 
 def test_a_whole_tree_is_right(tree: Path) -> None:
     assert succeed("verify", "--bytes") == "small: 27 of 27 artifacts are what params.yaml says\n"

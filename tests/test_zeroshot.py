@@ -32,6 +32,8 @@ from tests.asking import (
     winogrande_question,
 )
 
+pytestmark = pytest.mark.thorough
+
 PLAIN: dict[str, Callable[[dict[str, Any]], Question]] = {
     "piqa": piqa_question,
     "arc_easy": arc_question,

@@ -18,6 +18,8 @@ from lorap.model.folder import load_model
 from lorap.model.tokenizer import load_tokenizer
 from tests.asking import measure, spec_of
 
+pytestmark = pytest.mark.thorough
+
 CHOICES = {"text": ["yes", "no"], "label": ["A", "B"]}
 GOOD: dict[str, dict[str, Any]] = {
     "boolq": {"passage": "It rains.", "question": "does it rain", "label": 1},
