@@ -30,7 +30,7 @@ from tests.pretended import Pretended, pretended
 pytestmark = pytest.mark.thorough
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-WAITS_A_LAYER = 30  # of the host for the device, whatever the number of windows
+WAITS_A_LAYER = 35  # of the host for the device, whatever the number of windows
 
 WAYS: dict[str, dict[str, Any]] = {
     **{f"{name}": {"attention": name} for name in registered("attention")},
