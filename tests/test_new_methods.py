@@ -15,6 +15,8 @@ from torch import Tensor
 
 from tests.workflow import ROOT, Checkout
 
+pytestmark = pytest.mark.thorough
+
 TOYS = Path(__file__).parent / "toys"
 ENTRIES = {
     "toy": {"attention": "awsvd", "ffn": "smallest", "power": 1.0},

@@ -16,6 +16,8 @@ from lorap.model.tokenizer import load_tokenizer
 from tests.compare import BOUND, CPU, compressed, distributions, spec_of, total_variation
 from tests.plain import ATTENTIONS, FFNS, compress_plain
 
+pytestmark = pytest.mark.thorough
+
 REGISTERED = [(attention, ffn) for attention in registered("attention") for ffn in registered("ffn")]
 PUBLISHED = [(attention, ffn) for attention, ffn in REGISTERED if attention in ATTENTIONS and ffn in FFNS]
 TREATMENTS = [pair for pair in PUBLISHED if pair != ("none", "none")]

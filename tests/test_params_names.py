@@ -12,6 +12,8 @@ import yaml
 from lorap.settings.config import DEFAULTS
 from tests.overriding import faults_of
 
+pytestmark = pytest.mark.thorough
+
 NAMED = ("models", "corpora", "methods", "calibrate", "tune", "grids", "evaluate.perplexity", "evaluate.zeroshot")
 ESCAPES = ("../x", "/abs", ".", "..", ".hidden", "", "a b", "a;rm", "$(touch x)", "`x`", "a'b", "-x", "x\n", "\x1b")
 

@@ -18,6 +18,8 @@ from tests.gguf_file import write_gguf
 from tests.limits import assert_accepted_or_refused, bounded
 from tests.plans import planned_folder
 
+pytestmark = pytest.mark.thorough
+
 FEW, MANY = 7, 80  # damages of each file: more than 100 and 1000 of all
 DATA = ("--calibration", "c.st")
 COUNTED = ("--text", "book.txt", "--seqlen", 8)

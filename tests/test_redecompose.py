@@ -22,6 +22,8 @@ from lorap.tuning.rejoin import plans_again, redecompose
 from tests.adapters import TUNE, random_adapter
 from tests.compare import BOUND, CPU, compressed, method_of, total_variation
 
+pytestmark = pytest.mark.thorough
+
 LLAMA_7B = LlamaConfig(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
                        vocab_size=32000, tie_word_embeddings=False)  # fmt: skip
 

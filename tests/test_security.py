@@ -22,6 +22,8 @@ from tests.command import call, fault, succeed
 from tests.gguf_file import write_gguf
 from tests.hostile import Bomb, bomb, change, code, plant, was_run
 
+pytestmark = pytest.mark.thorough
+
 OWN = Path(modeling_lorap.__file__)
 TUNING = ("--form", "factored", "--cutoff", 16, "--rows", 12, "--held-out", 4, "--batch", 4, "--micro-batch", 4,
           "--max-steps", 1, "--evaluate-every", 1)  # fmt: skip
