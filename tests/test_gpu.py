@@ -13,9 +13,6 @@ from typing import IO
 
 import pytest
 
-from lorap.machine import gpu
-from lorap.machine.gpu import devices
-
 ROOT = Path(__file__).parents[1]
 HOLD = "from lorap.machine.gpu import lease; print(lease(), flush=True); input()"
 # Marks its device as taken, which fails where the mark is there already.
@@ -85,37 +82,6 @@ def holder(folder: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[st
             process.kill()
 
 
-@pytest.mark.parametrize(
-    ("named", "found"),
-    [
-        ("0,1", ["0", "1"]),
-        (" 3 , 2 ", ["3", "2"]),
-        ("2", ["2"]),
-        ("GPU-8932f937-d72c,MIG-GPU-b7c4/1/0", ["GPU-8932f937-d72c", "MIG-GPU-b7c4/1/0"]),
-        ("1,1", ["1"]),
-        ("0,-1,1", ["0"]),
-        ("0,,1", ["0"]),
-        ("", []),
-        ("-1", []),
-        ("NoDevFiles", []),
-        ("../../x", []),
-    ],
-)
-def test_the_devices_are_those_that_cuda_would_see(
-    monkeypatch: pytest.MonkeyPatch, named: str, found: list[str]
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    assert devices() == found
-
-
-def test_where_none_are_named_all_that_have_a_node_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert devices(tmp_path) == []
-    for name in ("nvidia0", "nvidia3", "nvidiactl", "nvidia-uvm", "null"):
-        (tmp_path / name).touch()
-    assert devices(tmp_path) == ["0", "1"]
-
-
 def test_processes_never_share_a_device(tmp_path: Path) -> None:
     running = [start(tmp_path, MARK) for _ in range(8)]
     ended = [(process.communicate(), process.returncode) for process in running]
@@ -169,16 +135,6 @@ def test_jobs_of_slurm_share_what_their_own_job_was_given_and_nothing_with_other
         assert {one, other} == {"0", "1"}
         with holder(tmp_path, SLURM_JOB_ID="2") as (_, first), holder(tmp_path, SLURM_JOB_ID="2") as (_, second):
             assert {first, second} == {"0", "1"}
-
-
-@pytest.mark.parametrize(("driver", "found"), [("kfd", ["0", "1"]), ("dxg", ["0", "1"]), ("null", [])])
-def test_devices_without_a_node_are_counted_by_torch(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, driver: str, found: list[str]
-) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(gpu, "COUNT", "print(2)")
-    (tmp_path / driver).touch()
-    assert gpu.devices(tmp_path) == found
 
 
 def test_a_job_that_holds_a_gpu_does_not_fall_back_to_the_cpu(tmp_path: Path) -> None:

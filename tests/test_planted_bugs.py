@@ -11,6 +11,8 @@ from lorap.compression import loop as layer_loop
 from lorap.core import channels, factorise, statistics
 from tests import test_pretended as held
 
+pytestmark = pytest.mark.thorough
+
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
 

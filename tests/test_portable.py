@@ -16,6 +16,8 @@ from lorap.model.folder import load_model
 from tests.compare import compressed
 from tests.conftest import FAMILIES, save_random_model
 
+pytestmark = pytest.mark.system
+
 PROMPT = [[1, 20, 33, 47, 51, 66]]
 STRANGER = """
 import json, sys

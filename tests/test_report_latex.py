@@ -14,6 +14,8 @@ from lorap.report.tables.latex import escaped
 from lorap.report.tables.sourced import Table
 from tests.results_folder import fill, small_spec
 
+pytestmark = pytest.mark.system
+
 ENGINES = {"pdflatex": ["-interaction=nonstopmode", "-halt-on-error"], "tectonic": []}
 PREAMBLE = r"\documentclass{article}\usepackage{booktabs}\usepackage{graphicx}\begin{document}"
 SPECIAL = r"a_b & 100 % of $5 #1 {x} ~y ^z <w> |v| \u"

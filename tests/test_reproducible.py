@@ -125,6 +125,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.system
 def test_a_report_keeps_what_was_measured_anew_in_files_of_its_own(report: Path, tmp_path: Path) -> None:
     spec = small_spec()
     again = fill(spec, tmp_path)

@@ -10,6 +10,8 @@ import pytest
 
 from tests.workflow import BIN, ROOT
 
+pytestmark = pytest.mark.system
+
 INSIDE = ROOT / "lorap/workflow/snakemake_inside.py"
 DOCUMENTED = {"snakemake.utils", "snakemake.logging", "snakemake.exceptions"}  # what its manual has users import
 HEAD = f"""
