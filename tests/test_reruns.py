@@ -70,6 +70,7 @@ def sparsities_of(checkout: Checkout, method: str) -> list[str]:
     return [row["sparsity"] for row in rows if (row["method"], row["tuned"]) == (method, "no")]
 
 
+@pytest.mark.slow
 def test_a_setting_of_the_tuning_reruns_its_chain_alone_and_dvc_shows_what_changed(copy_of_made: Checkout) -> None:
     copy_of_made.commit()
     before, params = copy_of_made.stamps(), copy_of_made.params()
