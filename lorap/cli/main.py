@@ -82,7 +82,7 @@ def run(arguments: Namespace) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # what is wrong with a model is said in lorap's own words
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and "LOCAL_RANK" in os.environ and arguments.command != "tune":
+    if arguments.command != "tune" and "LOCAL_RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
         raise LorapError(
             f"{arguments.command}: is one process, start it without torchrun; only 'lorap tune' is several"
         )
