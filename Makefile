@@ -34,14 +34,14 @@ quick: setup
 
 # All but the slow tests. Coverage is that of the tests' own processes, without the jobs that they start.
 test: setup
-	$(PYTEST) --dist loadfile --cov
+	$(PYTEST) --dist loadfile --no-loadscope-reorder --cov
 
 # The unit tests with a GPU in place of the CPU, one process at a time.
 test-gpu: setup
 	LORAP_DEVICE=cuda pytest -m 'not system and not slow'
 
 test-all: setup
-	$(PYTEST) --dist loadfile -m ''
+	$(PYTEST) --dist loadfile --no-loadscope-reorder -m ''
 
 bench: models/smollm2-135m-instruct/meta.json
 	python -m benchmarks.compression --model $(<D) --out benchmarks/compression.json

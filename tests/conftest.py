@@ -50,6 +50,11 @@ FAMILIES: dict[str, Callable[[], PreTrainedConfig]] = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """System tests first: they are the longest, and a file of them begun last would leave a worker idle."""
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+
+
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A byte-level tokenizer of 300 tokens, trained on the Python reference."""
