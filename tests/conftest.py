@@ -51,8 +51,15 @@ FAMILIES: dict[str, Callable[[], PreTrainedConfig]] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """System tests first: they are the longest, and a file of them begun last would leave a worker idle."""
-    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+    """System tests first, the longest; while one worker makes the run that many need, the other has those without."""
+
+    def turn(item: pytest.Item) -> int:
+        if item.get_closest_marker("system") is None:
+            return 3
+        made = {"made", "copy_of_made"} & set(getattr(item, "fixturenames", ()))
+        return 0 if item.path.name == "test_workflow.py" else 2 if made else 1
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
