@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two workers of one thread each: the tests are many small jobs, not a few large ones.
 PYTEST := OMP_NUM_THREADS=1 pytest -n 2
 
-.PHONY: setup demo lint quick test test-gpu test-all bench
+.PHONY: setup demo lint quick test test-gpu test-all gpu-check bench
 
 setup: $(BIN)/.ready
 
@@ -43,10 +43,15 @@ test-gpu: setup
 test-all: setup
 	$(PYTEST) --dist loadfile --no-loadscope-reorder -m ''
 
+# The first run on a GPU: is all of it right, and how long does it take? Without one the CPU takes its place.
+gpu-check: setup
+	python -m benchmarks.gpu_check --out gpu-check.md
+
 bench: models/smollm2-135m-instruct/meta.json
 	python -m benchmarks.compression --model $(<D) --out benchmarks/compression.json
 	python -m benchmarks.tuning --model $(<D) --out benchmarks/tuning.json
 	python -m benchmarks.workflow --out benchmarks/workflow.json
+	python -m benchmarks.widths --out benchmarks/widths.json
 
 models/%/meta.json: | setup
 	lorap fetch $* --out $(@D)

@@ -1,16 +1,16 @@
 """A model larger than memory: made at random, compressed, measured and exported under a limit, with and without kills.
 
-    python -m benchmarks.large --folder DIR --out FILE.json
+    python -m benchmarks.large --folder DIR --group /sys/fs/cgroup/memory/NAME --out FILE.json
 
-Every command runs as a user would run it, under ``ulimit -d``, which no allocation of a process can pass. The default
-has 3 billion parameters, 6.9 GB in bfloat16; the folder needs four times that.
+Every command runs as a user would run it, in a control group with a limit of memory that whoever starts this has made.
+(``ulimit -d`` will not do: it counts a mapped file of weights as memory.) The default model has 3 billion parameters,
+6.9 GB in bfloat16; the folder needs four times that.
 """
 
 import argparse
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -23,7 +23,6 @@ from benchmarks.random_model import llama, write_random_model
 from lorap.files import sha256_file, write_json
 from lorap.model.weights import SINGLE
 
-GB = 10**9
 LOOK = 0.1  # seconds between two looks at a process
 EARLIEST = 10.0  # seconds from a start to a kill, about what it takes until the first layer
 
@@ -41,16 +40,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--nsamples", type=int, default=32)
     parser.add_argument("--windows", type=int, default=8, help="of 128 tokens, for the perplexity")
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--limit", type=float, default=3.0, help="GB of a process")
+    parser.add_argument("--group", type=Path, help="folder of the control group")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
 
 class Limited:
-    """Commands of lorap under a limit of memory, in one folder."""
+    """Commands of lorap in one folder, and in a control group if one is named."""
 
-    def __init__(self, folder: Path, limit: float) -> None:
-        self.folder, self.bytes = folder, int(limit * GB)
+    def __init__(self, folder: Path, group: Path | None = None) -> None:
+        self.folder, self.group = folder, group
 
     def run(self, *arguments: object, kill_after: float | None = None) -> dict[str, float]:
         """Seconds and peak memory of a command, which is killed after so many seconds unless it has ended.
@@ -59,7 +58,7 @@ class Limited:
         """
         started, peak = time.monotonic(), 0
         command = [sys.executable, "-m", "lorap", *map(str, arguments)]
-        with subprocess.Popen(command, cwd=self.folder, preexec_fn=self._limit) as process:
+        with subprocess.Popen(command, cwd=self.folder, preexec_fn=self._join) as process:
             while process.poll() is None:
                 peak = max(peak, own_memory(process.pid))
                 if kill_after is not None and time.monotonic() - started > kill_after:
@@ -70,8 +69,14 @@ class Limited:
             raise SystemExit(f"failed: {' '.join(command[2:])}")
         return {"seconds": round(time.monotonic() - started, 1), "peak_bytes": peak}
 
-    def _limit(self) -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (self.bytes, self.bytes))
+    def _join(self) -> None:
+        if self.group:
+            (self.group / "cgroup.procs").write_text(str(os.getpid()), encoding="utf-8")
+
+    def limit(self) -> int | None:
+        """Bytes that the group may have, in either version of control groups."""
+        files = [self.group / name for name in ("memory.limit_in_bytes", "memory.max")] if self.group else []
+        return next((int(file.read_text(encoding="utf-8")) for file in files if file.exists()), None)
 
 
 def own_memory(process: int) -> int:
@@ -129,7 +134,8 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     found: dict[str, Any] = {"settings": settings, "load_average_before": os.getloadavg()[0]}
-    limited = Limited(args.folder, args.limit)
+    limited = Limited(args.folder, args.group)
+    found["limit_bytes"] = limited.limit()
     found["model"] = measure(args, args.layers, limited)
     write_json(args.out, found)
     found["killed"] = disturbed(args, limited, found["model"]["compress"]["seconds"])
