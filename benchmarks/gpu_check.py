@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,23 +116,23 @@ def _by_solver(gram: torch.Tensor, rank: int) -> Any:
     return torch.linalg.eigh(gram)
 
 
-def run(folder: Path, device: str, shape: dict[str, int]) -> list[Finding]:
+def run(folder: Path, device: str, shape: dict[str, Any]) -> list[Finding]:
     """All checks, in an order in which later ones use what earlier ones made."""
     checks = Check(folder, device)
     write_random_model(folder / "dense", llama(**shape))
     checks.lorap("calibrate", "--model", "dense", "--corpus", "pydoc", "--nsamples", NSAMPLES, "--out", "c.safetensors")
     for on, dtype in dict.fromkeys([(device, "float32"), ("cpu", "float32"), (device, "bfloat16")]):
-        checks.check(f"compress, {on}, {dtype}", lambda on=on, dtype=dtype: checks.compress(on, dtype))
+        checks.check(f"compress, {on}, {dtype}", partial(checks.compress, on, dtype))
     checks.check("results agree with the CPU's", checks.agree)
     for dtype in ("bfloat16", "float16") if device != "cpu" else ("bfloat16",):
-        checks.check(f"tune, {dtype}", lambda dtype=dtype: checks.tune(dtype))
+        checks.check(f"tune, {dtype}", partial(checks.tune, dtype))
     for name in ("dense", f"{device}-bfloat16"):
-        checks.check(f"perplexity, {name}", lambda name=name: checks.perplexity(name))
-    checks.check(f"eigenvectors, width {shape['hidden']}", lambda: checks.eigenvectors(shape["hidden"]))
+        checks.check(f"perplexity, {name}", partial(checks.perplexity, name))
+    checks.check(f"eigenvectors, width {shape['hidden']}", partial(checks.eigenvectors, shape["hidden"]))
     return checks.findings
 
 
-def report(findings: list[Finding], device: str, shape: dict[str, int]) -> str:
+def report(findings: list[Finding], device: str, shape: dict[str, Any]) -> str:
     """Markdown: the machine, and a row for every check."""
     name = (
         torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
