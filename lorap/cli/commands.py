@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "compare the tables of a run with those in git",
     "prune": "list or remove leftover results that belong to no cell of a grid",
     "evaluate": "measure a model: perplexity, zero-shot tasks, cost, spectra",
+    "estimate": "say what a grid takes on a machine: hours, memory, disk",
     "show": "say what a folder or a file is: base, method, plan by layer, sizes, provenance",
 }
 

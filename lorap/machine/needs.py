@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SuiteSpec, TuneSpec
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
-from lorap.settings.schema import Calibrate
+from lorap.settings.schema import Calibrate, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
 
 MIB = 2**20
@@ -52,6 +52,10 @@ class Need:
     def memory(self, gpu: bool) -> int:
         """MiB of the host's memory."""
         return round(MARGIN * (self.host + (CUDA if gpu else self.device)) / MIB)
+
+    def device_memory(self) -> int:
+        """MiB of a GPU's memory."""
+        return round(MARGIN * self.device / MIB)
 
     def minutes(self, gpu: bool, cores: int) -> int:
         """Minutes, on a slow machine of that kind."""
@@ -124,10 +128,16 @@ def tune(sizes: Sizes, spec: TuneSpec) -> Need:
         kept += sizes.layers * tokens * (14 * sizes.hidden + 6 * sizes.channels) * width
     logits = tokens * sizes.vocabulary * (width + 12)
     device = sizes.parameters * width + adapter + kept + logits
-    rows = settings.epochs * (settings.rows or ROWS)
-    if settings.max_steps is not None:
-        rows = min(rows, settings.max_steps * settings.batch)
-    return Need(LIBRARIES + HARNESS + _mapped(sizes), device, 3 * rows * settings.cutoff * sizes.parameters)
+    work = 3 * rows_trained(settings) * settings.cutoff * sizes.parameters
+    return Need(LIBRARIES + HARNESS + _mapped(sizes), device, work)
+
+
+def rows_trained(settings: Tune) -> float:
+    """Rows that tuning trains on, each as often as it comes."""
+    rows = settings.rows or ROWS
+    held_out = settings.held_out if settings.held_out >= 1 else settings.held_out * rows
+    most = settings.epochs * (rows - held_out)
+    return most if settings.max_steps is None else min(most, settings.max_steps * settings.batch)
 
 
 def evaluate(sizes: Sizes, spec: SuiteSpec) -> Need:

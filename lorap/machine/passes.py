@@ -1,0 +1,81 @@
+"""What passes through a model take, counted from the plans of its layers: products, and bytes that are moved; no torch.
+
+Multiply-accumulates are counted as ``lorap plan`` counts them. What is moved beside products is counted from the
+operations of a LLaMA layer: two norms (8 values an input feature each, in float32), rotation of queries and keys (10),
+residual sums (3), the activation and the product of gate and up (5 values a channel).
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from lorap.core.budget import Shape
+from lorap.model.layer_plan import READERS, LayerPlan, LayerShape
+from lorap.model.sizes import Sizes
+
+NORMS, ROTATION, RESIDUALS, ACTIVATION = 16, 10, 6, 5
+LOGITS = 5  # values moved for each logit of a loss: cast, maximum, exponentials, sum, and its own
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Multiply-accumulates, and bytes that elementwise work reads and writes."""
+
+    macs: float = 0
+    moved: float = 0
+
+    def __add__(self, other: Self) -> "Amount":
+        return Amount(self.macs + other.macs, self.moved + other.moved)
+
+    def __mul__(self, factor: float) -> "Amount":
+        return Amount(self.macs * factor, self.moved * factor)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens in sequences of a length."""
+
+    count: float
+    length: float
+
+
+def layer_pass(plan: LayerPlan, shape: LayerShape, tokens: Tokens, width: int, until: str | None = None) -> Amount:
+    """One layer's pass.
+
+    Args:
+        plan: What the layer is: the dense plan, or what it becomes.
+        shape: The dense layer.
+        tokens: What passes.
+        width: Bytes of a value.
+        until: Stop at this input of the layer (``model.layer_plan.READERS``), as gathering statistics does.
+    """
+    inputs = list(READERS) if until is None else list(READERS)[: list(READERS).index(until)]
+    sizes, hidden = plan.sizes(shape), shape.sizes["gate_proj"][1]
+    products = sum(_product(plan, sizes[name], name) for key in inputs for name in READERS[key])
+    queries, keys, values = sizes["q_proj"][0], sizes["k_proj"][0], sizes["o_proj"][1]
+    pairs = tokens.length * (queries + values) if "attention_in" in inputs else 0
+    values_moved = ROTATION * (queries + keys) + RESIDUALS * hidden + ACTIVATION * plan.channels
+    return Amount(products + pairs, 4 * NORMS * hidden + width * values_moved) * tokens.count
+
+
+def _product(plan: LayerPlan, size: Shape, name: str) -> int:
+    """Multiply-accumulates of a projection for one token."""
+    rank = plan.ranks[name]
+    if rank is None:
+        return size[0] * size[1]
+    return rank * (sum(size) - (rank if plan.storage.get(name) == "pivoted" else 0))
+
+
+def head_pass(sizes: Sizes, tokens: float, width: int) -> Amount:
+    """Logits, and a loss in float32."""
+    return Amount(sizes.vocabulary * sizes.hidden, sizes.vocabulary * (width + 4 * LOGITS)) * tokens
+
+
+def statistics(features: int, tokens: float, moment: bool) -> Amount:
+    """Sums of one input's squares; with ``moment`` of all its products, in float64."""
+    return Amount(features**2 if moment else 0, 12 * features) * tokens
+
+
+def stored_bytes(plans: list[LayerPlan], shape: LayerShape, sizes: Sizes, width: int) -> int:
+    """Bytes of a model whose layers have these plans."""
+    outside = sizes.parameters - sizes.layers * sizes.layer
+    return width * (outside + sum(plan.stored(shape) for plan in plans))

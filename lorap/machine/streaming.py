@@ -1,0 +1,108 @@
+"""A model that passes through a machine layer by layer, and the seconds of it, term by term; no torch here."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from lorap.machine.passes import Amount, Tokens, layer_pass, statistics, stored_bytes
+from lorap.machine.speeds import Machine
+from lorap.model.layer_plan import READERS, LayerPlan, LayerShape
+from lorap.model.sizes import Sizes
+from lorap.settings.method import Method
+from lorap.settings.schema import Calibrate
+
+Terms = dict[str, float]  # seconds by what takes them; what runs beside other work is taken off again as "overlap"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A dense model as its config.json has it."""
+
+    sizes: Sizes
+    shape: LayerShape
+
+    @cached_property
+    def dense(self) -> LayerPlan:
+        """The plan of a layer that nothing happens to."""
+        return LayerPlan.dense(self.shape)
+
+    def plan(self, method: Method, sparsity: float) -> LayerPlan:
+        """What a layer becomes; where a share spreads the budget over the layers, on average."""
+        plan = self.dense
+        for treatment in method.treatments:
+            plan = treatment.shrunk(plan, self.shape, sparsity)
+        return method.repair.planned(plan, self.shape) if method.repair else plan
+
+    def dtype(self, chosen: str = "auto") -> str:
+        """What is computed in; ``auto`` is the model's own."""
+        return self.sizes.dtype if chosen == "auto" else chosen
+
+    def stored(self, plan: LayerPlan, width: int) -> int:
+        """Bytes of the model when all layers have a plan."""
+        return stored_bytes([plan] * self.sizes.layers, self.shape, self.sizes, width)
+
+
+def multiplied_out(plan: LayerPlan) -> LayerPlan:
+    """The plan of a layer whose factors have been multiplied out."""
+    return replace(plan, ranks=dict.fromkeys(plan.ranks), shared=(), storage={})
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A model that passes through a machine layer by layer, with windows of tokens, computed in a dtype."""
+
+    machine: Machine
+    model: Model
+    dtype: str
+    windows: Calibrate
+
+    @property
+    def tokens(self) -> Tokens:
+        """Those of all windows."""
+        return Tokens(self.windows.nsamples * self.windows.seqlen, self.windows.seqlen)
+
+    def seconds(self, amount: Amount, dtype: str | None = None) -> float:
+        """Seconds of an amount of work, in the stream's dtype or another one."""
+        products = self.machine.multiply(amount.macs, dtype or self.dtype, self.model.sizes.hidden)
+        return products + self.machine.take(amount.moved, "move")
+
+    def passing(self, plan: LayerPlan, until: str | None = None) -> float:
+        """Seconds of all windows through a layer."""
+        width = self.model.sizes.width(self.dtype)
+        return self.seconds(layer_pass(plan, self.model.shape, self.tokens, width, until))
+
+    def gathering(self, plan: LayerPlan, kinds: dict[str, bool]) -> Terms:
+        """Seconds of the statistics of some inputs, of which some are whole second moments."""
+        last = max(kinds, key=list(READERS).index)
+        sizes = plan.sizes(self.model.shape)
+        sums = [statistics(sizes[READERS[key][0]][1], self.tokens.count, whole) for key, whole in kinds.items()]
+        return {
+            "passes": self.passing(plan, last),
+            "statistics": sum(self.seconds(amount, "float64") for amount in sums),
+        }
+
+    def whole(self, layer: Terms, before: LayerPlan, after: LayerPlan | None) -> Terms:
+        """Seconds of a job, from those of one layer's work.
+
+        Reading overlaps with the work on the layer before on a GPU alone, writing with that on the layer after.
+
+        Args:
+            layer: The work on a layer, by its terms.
+            before: The layers as they are read.
+            after: As they are written; None where none are.
+        """
+        take, sizes, gpu = self.machine.take, self.model.sizes, self.machine.gpu
+        read, count = sizes.width() * before.stored(self.model.shape), sizes.layers
+        written = 0 if after is None else sizes.width(self.dtype) * after.stored(self.model.shape)
+        outside = 0 if after is None else sizes.width(self.dtype) * (sizes.parameters - count * sizes.layer)
+        reading, writing = take(read, "read"), take(written, "write")
+        moving = {"transfer": take(read + written, "transfer")} if gpu else {}
+        work = sum((layer | moving).values()) + (0 if gpu else reading)
+        hidden = min(work, reading if gpu else 0) + min(work, writing)
+        return {
+            "start": self.machine.start(),
+            "reading": count * reading + take(outside, "read"),
+            **{name: count * seconds for name, seconds in (moving | layer).items()},
+            "writing": count * writing + take(outside, "write"),
+            "overlap": -(count - 1) * hidden,
+            "hashing": take(count * written + outside, "hash"),
+        }
