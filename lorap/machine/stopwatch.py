@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ ROWS = 2048  # of a product, as of 16 windows of 128 tokens
 LEAST = 0.3  # seconds that a piece of work is repeated for
 VALUES = 2**22  # of elementwise work, 16 MB
 FILE = 2**28  # bytes
-SETTLING = 2  # runs that are not counted
+RUNS = 3  # at least
 PROCESS = "import lorap.compression.run"
 HARNESS = ("datasets", "lm_eval", "peft")
 
@@ -56,13 +55,13 @@ def measure(device: torch.device, folder: Path) -> Machine:
 
 
 def _seconds(device: torch.device, work: Callable[[], object]) -> float:
-    """Median seconds of a piece of work, the first runs aside."""
+    """Seconds of a piece of work, its fastest run: others are disturbed."""
     times: list[float] = []
-    while len(times) <= SETTLING or sum(times) < LEAST:
+    while len(times) < RUNS or sum(times) < LEAST:
         started = now(device)
         work()
         times.append(now(device) - started)
-    return statistics.median(times[SETTLING:])
+    return min(times)
 
 
 def _products(device: torch.device, widths: Sequence[int]) -> dict[str, dict[str, float]]:
