@@ -52,6 +52,7 @@ bench: models/smollm2-135m-instruct/meta.json
 	python -m benchmarks.tuning --model $(<D) --out benchmarks/tuning.json
 	python -m benchmarks.workflow --out benchmarks/workflow.json
 	python -m benchmarks.widths --out benchmarks/widths.json
+	python -m benchmarks.estimate --out benchmarks/estimate.json
 
 models/%/meta.json: | setup
 	lorap fetch $* --out $(@D)

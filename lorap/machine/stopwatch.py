@@ -24,7 +24,7 @@ FEW = 2  # widths of the dtypes that a device may be slow in, from the smallest 
 SLOW = ("float16", "bfloat16", "float64")
 ROWS = 2048  # of a product, as of 16 windows of 128 tokens
 LEAST = 0.3  # seconds that a piece of work is repeated for
-VALUES = 2**22  # of elementwise work, 16 MB
+VALUES = 2**24  # of elementwise work, 64 MB: more than caches hold
 FILE = 2**28  # bytes
 RUNS = 3  # at least
 PROCESS = "import lorap.compression.run"
@@ -39,7 +39,7 @@ def measure(device: torch.device, folder: Path) -> Machine:
         folder: Where a file of a quarter of a gigabyte is written, read and removed.
     """
     here = f"measured here, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    widths = WIDTHS.get(device.type, WIDTHS["cuda"])
+    widths = WIDTHS["cpu" if device.type == "cpu" else "cuda"]
     found = {name: Constant(value=value, source=here) for name, value in
              (_products(device, widths) | _solvers(device, widths) | _bytes(device, folder)).items()}  # fmt: skip
     name, assumed = device_name(str(device)), assumed_host()

@@ -16,6 +16,7 @@ COUNTED = read_json(Path(__file__).with_name("texts.json"))  # what the texts an
 COMPRESSED_SHARE = 0.3  # of the bytes of 16-bit weights that a GGUF file of some 4 bits a weight has
 FIGURES = 5  # seconds for tables and figures, as the demo's report took
 PADDED = 1.3  # times its own length is a row's once it is as long as the longest beside it
+ADDED, DROPPED = 4, 8  # values moved for each feature beside which an adapter stands, without and with dropout
 BACKWARD = 2  # elementwise work of a backward pass, as a multiple of the forward pass
 
 
@@ -49,7 +50,7 @@ def tuning(machine: Machine, model: Model, spec: TuneSpec, plan: LayerPlan) -> T
     form = plan if tune.form == "factored" else multiplied_out(plan)
     length = min(_row(spec.source), tune.cutoff)
     forward = _through(model, form, Tokens(length, length), width) + head_pass(model.sizes, length, width)
-    adapter = Amount(length * model.sizes.layers * adapter_parameters(model, plan, tune.rank))
+    adapter = beside(model, form, tune.rank, tune.dropout > 0) * length
     step = forward * (3 if tune.gradient_checkpointing else 2) + adapter * 3 + Amount(0, BACKWARD * forward.moved)
     evaluations = int(rows / tune.batch) // tune.evaluate_every + 2
     held = tune.held_out if tune.held_out >= 1 else tune.held_out * (tune.rows or rows)
@@ -67,15 +68,23 @@ def adapter_parameters(model: Model, plan: LayerPlan, rank: int) -> int:
     return rank * sum(sum(sizes[name]) for name in PROJECTIONS)
 
 
+def beside(model: Model, plan: LayerPlan, rank: int, dropout: bool = False) -> Amount:
+    """What an adapter takes beside the projections for one token, in float32."""
+    if not rank:
+        return Amount()
+    parameters = model.sizes.layers * adapter_parameters(model, plan, rank)
+    return Amount(parameters, 4 * (DROPPED if dropout else ADDED) * parameters / rank)
+
+
 def measuring(machine: Machine, model: Model, spec: SuiteSpec, plan: LayerPlan, adapter: int = 0) -> Terms:
     """Seconds of all measurements of a model, beside whose weights an adapter of some rank may stand."""
     dtype = model.dtype()
     width, size = model.sizes.width(dtype), model.stored(plan, model.sizes.width(dtype))
-    beside = model.sizes.layers * adapter_parameters(model, plan, adapter)
+    added = beside(model, plan, adapter)
 
     def passes(count: float, length: float) -> Amount:
         tokens = Tokens(count, length)
-        return _through(model, plan, tokens, width) + head_pass(model.sizes, count, width) + Amount(count * beside)
+        return _through(model, plan, tokens, width) + head_pass(model.sizes, count, width) + added * count
 
     scored = sum((passes(tokens_of(one), one.seqlen) for one in spec.perplexity.values()), Amount())
     terms = {
