@@ -49,7 +49,7 @@ def test_a_pass_is_counted_as_torch_counts_it(family: str, method: str | None) -
     config._attn_implementation = "eager"
     planned = plan_model(config, PARAMS.methods[method or "lorap"], 0.5)
     skeleton = planned.compressed if method else planned.dense
-    model = AutoModelForCausalLM.from_config(skeleton.config).eval()
+    model = AutoModelForCausalLM.from_config(skeleton.config, attn_implementation="eager").eval()
     plan = planned.layers[0] if method else LayerPlan.dense(planned.shapes[0])
     windows, length = 3, 16
     with FlopCounterMode(display=False) as counter, torch.no_grad():
