@@ -66,9 +66,8 @@ def _result(
     from lorap.evaluation.cost import measure_cost
     from lorap.evaluation.perplexity import measure_perplexity
     from lorap.evaluation.spectra import measure_spectra
-    from lorap.evaluation.streamed import Streamed
+    from lorap.evaluation.streamed import open_model
     from lorap.evaluation.zeroshot import measure_zeroshot
-    from lorap.machine.fit import fits
     from lorap.model.folder import DTYPES
     from lorap.model.tokenizer import find_tokenizer, load_tokenizer
     from lorap.tuning.loading import load_tuned
@@ -78,16 +77,13 @@ def _result(
         return measure_spectra(model, windows, device, spec.batch, quiet)
     if isinstance(spec, ZeroshotSpec):
         import lm_eval  # noqa: F401  (before a model is loaded, which may take minutes)
-    if isinstance(spec, PerplexitySpec) and adapter is None and not fits(model, DTYPES.get(spec.dtype), device):
-        streamed = Streamed(model, DTYPES.get(spec.dtype), device, quiet)
-        return measure_perplexity(spec, streamed, load_tokenizer(model), files.get("text"), quiet)
-    loaded = load_tuned(model, adapter, DTYPES.get(spec.dtype), device)
+    dtype = DTYPES.get(spec.dtype)
     if isinstance(spec, CostSpec):
-        return measure_cost(spec.cost, loaded)
-    tokenizer = load_tokenizer(model)
+        return measure_cost(spec.cost, load_tuned(model, adapter, dtype, device))
+    opened, tokenizer = open_model(model, adapter, dtype, device, quiet), load_tokenizer(model)
     if isinstance(spec, ZeroshotSpec):
-        return measure_zeroshot(spec, loaded, tokenizer, files.get("data"), quiet)
-    return measure_perplexity(spec, loaded, tokenizer, files.get("text"), quiet)
+        return measure_zeroshot(spec, opened, tokenizer, files.get("data"), quiet)
+    return measure_perplexity(spec, opened, tokenizer, files.get("text"), quiet)
 
 
 def measure_spec(measure: str, params: Path | None, **options: Any) -> Measure:

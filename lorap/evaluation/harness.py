@@ -5,7 +5,7 @@ import logging
 import random
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorap.data.hub import downloading
 from lorap.errors import LorapError, first_line
+from lorap.evaluation.answers import likelihoods
+from lorap.evaluation.streamed import Streamed
 
 BATCH = 16  # requests; fixed, since 16-bit numbers depend on what stands beside them in a batch
 # What lm-eval raises for a document that is not as its task expects.
@@ -77,8 +79,10 @@ def has_answer(task: Any, document: dict[str, Any]) -> bool:
     return 0 <= answer < len(choices) if isinstance(answer, int) else answer in choices
 
 
-def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
+def wrap(model: PreTrainedModel | Streamed, tokenizer: PreTrainedTokenizerBase) -> Any:
     """The model as lm-eval wants it: as it is and where it is, its longest input from its configuration.
+
+    Of one that stays on the disk lm-eval sees its configuration alone; the likelihoods are computed without it.
 
     The tokenizer gets a padding token where it has none.
     """
@@ -94,13 +98,15 @@ def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
                     f"token ids outside the model's vocabulary of {size}; "
                     "the model folder holds another model's tokenizer"
                 )
+            if isinstance(model, Streamed):
+                return likelihoods(model, requests, self.max_length, BATCH)
             return super()._loglikelihood_tokens(requests, *arguments, **options)
 
     return Checked(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=BATCH)
 
 
-def ask(lm: Any, name: str, task: Any, rows: list[int]) -> dict[str, Any]:
-    """What lm-eval finds for some rows of a task, with its samples.
+def ask(lm: Any, tasks: Mapping[str, Any], rows: Mapping[str, list[int]]) -> dict[str, Any]:
+    """What lm-eval finds for some rows of each task, with its samples; it asks for all tasks at once.
 
     By ``evaluate``, since ``simple_evaluate`` also seeds every random generator and looks at the whole machine.
 
@@ -109,7 +115,8 @@ def ask(lm: Any, name: str, task: Any, rows: list[int]) -> dict[str, Any]:
     """
     from lm_eval import evaluate
 
+    drawn = {name: rows[name] for name in tasks}
     try:
-        return evaluate(lm=lm, task_dict={"tasks": {name: task}}, samples={name: rows}, cache_requests=False)
+        return evaluate(lm=lm, task_dict={"tasks": dict(tasks)}, samples=drawn, cache_requests=False)
     except LorapError as error:
-        raise LorapError(f"task {name!r}: {error}") from error
+        raise LorapError(f"task {', '.join(map(repr, tasks))}: {error}") from error

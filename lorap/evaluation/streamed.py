@@ -1,15 +1,18 @@
 """A model that stays on the disk while it is measured: its layers pass through memory one at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from lorap.compression.loop import LayerLoop
-from lorap.model.folder import read_config, skeleton
+from lorap.machine.fit import place_of
+from lorap.model.folder import open_weights, read_config, skeleton
 from lorap.model.stream import fill, untied_state
+from lorap.tuning.loading import load_tuned
 
 
 class Streamed:
@@ -31,21 +34,55 @@ class Streamed:
         self.dtype = dtype or self.config.dtype or torch.float32
         self.config.dtype = self.dtype
 
-    @torch.no_grad()
     def logits(self, windows: Tensor, batch: int) -> Iterator[Tensor]:
         """Next-token logits of every batch of windows in turn: (batch, tokens, vocabulary).
 
         The weights are read once, whatever the number of windows; activations are kept in the CPU's memory.
         """
-        loop = LayerLoop(skeleton(self.config), self.folder, windows, self.dtype, self.device, batch, offload=True)
-        for index, layer in tqdm(loop, total=len(loop), desc="layers", unit="layer", disable=self.quiet):
-            loop.advance(index, layer, to_the_end=True)
-        norm, head = loop.model.model.norm, loop.model.lm_head
-        fill(norm, "model.norm.", loop.weights, self.dtype, self.device)
-        if "lm_head.weight" in untied_state(loop.model):
-            fill(head, "lm_head.", loop.weights, self.dtype, self.device)
-        else:
-            weight = loop.weights.load("model.embed_tokens.weight", self.dtype, self.device)
-            head.load_state_dict({"weight": weight}, assign=True)
+        (outputs,) = self.outputs([windows], batch)
+        head = self.head()
         for start in range(0, len(windows), batch):
-            yield head(norm(loop.streams["compressed"][start : start + batch].to(self.device)))
+            with torch.no_grad():
+                yield head(outputs[start : start + batch].to(self.device))
+
+    @torch.no_grad()
+    def outputs(self, groups: Sequence[Tensor], batch: int) -> list[Tensor]:
+        """What the last layer makes of groups of windows, (windows, tokens) each, in the CPU's memory.
+
+        Every layer is read once and sees all of them, ``batch`` windows at a time.
+
+        Returns:
+            For each group (windows, tokens, hidden), which ``head`` turns into logits.
+        """
+        model = skeleton(self.config)
+        loops = [LayerLoop(model, self.folder, ids, self.dtype, self.device, batch, offload=True) for ids in groups]
+        for index, layer in tqdm(loops[0], total=len(loops[0]), desc="layers", unit="layer", disable=self.quiet):
+            for loop in loops:
+                loop.advance(index, layer, to_the_end=True)
+        return [loop.streams["compressed"] for loop in loops]
+
+    def head(self) -> nn.Module:
+        """What is behind the last layer: (..., hidden) to logits, (..., vocabulary)."""
+        model = skeleton(self.config)
+        weights = open_weights(self.folder, model)
+        norm, head = model.model.norm, model.lm_head
+        fill(norm, "model.norm.", weights, self.dtype, self.device)
+        if "lm_head.weight" in untied_state(model):
+            fill(head, "lm_head.", weights, self.dtype, self.device)
+        else:
+            weight = weights.load("model.embed_tokens.weight", self.dtype, self.device)
+            head.load_state_dict({"weight": weight}, assign=True)
+        return nn.Sequential(norm, head)
+
+
+def open_model(
+    folder: Path, adapter: Path | None, dtype: torch.dtype | None, device: torch.device, quiet: bool
+) -> PreTrainedModel | Streamed:
+    """A model to ask for logits: whole where there is room for it, else streamed; one with an adapter has to be whole.
+
+    Raises:
+        LorapError: Model or adapter cannot be read, do not belong together, or need more room than there is.
+    """
+    if adapter is None and place_of(folder, dtype, device) is None:
+        return Streamed(folder, dtype, device, quiet)
+    return load_tuned(folder, adapter, dtype, device)

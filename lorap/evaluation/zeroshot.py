@@ -1,4 +1,4 @@
-"""Zero-shot accuracy in multiple-choice tasks: lm-eval's own prompts and metrics, on a model that is in memory."""
+"""Zero-shot accuracy in multiple-choice tasks: lm-eval's own prompts and metrics."""
 
 import copy
 import json
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lorap.artifacts.specs import ZeroshotSpec
 from lorap.errors import LorapError
 from lorap.evaluation.harness import BATCH, ask, has_answer, load_task, undisturbed, wrap
+from lorap.evaluation.streamed import Streamed
 from lorap.evaluation.tasks import TASKS, data_folder, write_tasks
 from lorap.files import sha256_text
 
@@ -21,13 +22,17 @@ METRICS = ("acc", "acc_norm")
 
 
 def measure_zeroshot(
-    spec: ZeroshotSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: Path | None, quiet: bool
+    spec: ZeroshotSpec,
+    model: PreTrainedModel | Streamed,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Path | None,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Accuracies of a model in every task, with the protocol that they were measured by.
 
     Args:
         spec: The tasks, and how many documents of each are drawn with which seed.
-        model: A causal language model, with an adapter or without.
+        model: A causal language model, with an adapter or without, or streamed, for which all tasks are asked at once.
         tokenizer: Its tokenizer.
         data: A folder of TASK/SPLIT.parquet; None means the settings' folder below LORAP_DATA, else the hub.
         quiet: No progress bars.
@@ -43,11 +48,13 @@ def measure_zeroshot(
         loaded = {name: load_task(name, Path(place), bool(sources[name])) for name in names}
         drawn = {name: _draw(spec, name, task) for name, task in loaded.items()}
         tokenizer = copy.deepcopy(tokenizer)  # lm-eval gives one without a padding token its own
-        for name, task in loaded.items():
+        for some in [loaded] if isinstance(model, Streamed) else [{name: task} for name, task in loaded.items()]:
             lm = wrap(model, tokenizer)
-            answers = ask(lm, name, task, drawn[name])
-            tasks[name] = _numbers(name, answers)
-            asked[name] = (sources[name] or _on_hub(name, task)) | _asked(name, answers, drawn[name]) | {"batch": BATCH}
+            answers = ask(lm, some, drawn)
+            for name, task in some.items():
+                tasks[name] = _numbers(name, answers)
+                origin = sources[name] or _on_hub(name, task)
+                asked[name] = origin | _asked(name, answers, drawn[name]) | {"batch": BATCH}
     return {"tasks": tasks, "protocol": _protocol(spec, model, lm.max_length) | {"tasks": asked}}
 
 
@@ -105,7 +112,7 @@ def _asked(name: str, answers: dict[str, Any], rows: list[int]) -> dict[str, Any
     }
 
 
-def _protocol(spec: ZeroshotSpec, model: PreTrainedModel, max_length: int) -> dict[str, Any]:
+def _protocol(spec: ZeroshotSpec, model: PreTrainedModel | Streamed, max_length: int) -> dict[str, Any]:
     """What holds for every task."""
     return {
         "documents": spec.zeroshot.documents or "all",

@@ -22,14 +22,20 @@ def _available() -> int:
 
 
 def _left_by_group() -> int:
-    """What the control group of this process leaves of its limit."""
+    """What the control group of this process leaves of its limit, files that are only kept in memory not counted."""
     group = OWN_GROUP.read_text().rpartition(":")[2].strip().lstrip("/") if OWN_GROUP.exists() else ""
     left = 2**62
     for folder in (GROUPS / group, *(GROUPS / group).parents):
         limit, used = folder / "memory.max", folder / "memory.current"
         if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
-            left = min(left, int(most) - int(used.read_text()))
+            left = min(left, int(most) - int(used.read_text()) + _kept_files(folder / "memory.stat"))
     return left
+
+
+def _kept_files(statistics: Path) -> int:
+    """What of a group's memory is pages of files, which the system takes back when memory runs short."""
+    lines = (line.split() for line in statistics.read_text().splitlines()) if statistics.exists() else ()
+    return sum(int(size) for name, size in lines if name in ("active_file", "inactive_file"))
 
 
 def _left_by_limit() -> int:

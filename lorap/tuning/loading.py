@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from lorap.machine.fit import require_fit
+from lorap.machine.fit import CPU, require_place
+from lorap.machine.spread import settle
 from lorap.model.folder import load_model
 from lorap.tuning.adapter import require_base, tuned_form
 
@@ -15,14 +16,22 @@ def load_tuned(
 ) -> PreTrainedModel:
     """A model ready to be evaluated, with an adapter where one is given, in the form that the adapter was tuned on.
 
-    Raises:
-        LorapError: One of the two cannot be read, or they do not belong together.
-    """
-    require_fit(folder, dtype, torch.device(device))
-    if adapter is None:
-        return load_model(folder, dtype, device)
-    require_base(adapter, folder)
-    from lorap.tuning.lora import load_adapter  # peft takes a second to import, most models have no adapter
+    One that does not fit onto a GPU is spread over all that this process sees.
 
-    model = load_model(folder, dtype, device, tuned_form(adapter))
-    return load_adapter(model, adapter)  # it answers like the model that it wraps
+    Raises:
+        LorapError: One of the two cannot be read, they do not belong together, or no GPU has room.
+    """
+    where = torch.device(device)
+    form = "factored" if adapter is None else tuned_form(adapter)
+    place = require_place(folder, dtype, where, form) if where.type == "cuda" else where
+    if adapter is not None:
+        require_base(adapter, folder)
+    model = load_model(folder, dtype, CPU if isinstance(place, dict) else place, form)
+    whole = model
+    if adapter is not None:
+        from lorap.tuning.lora import load_adapter  # peft takes a second to import, most models have no adapter
+
+        whole = load_adapter(model, adapter)  # it answers like the model that it wraps
+    if isinstance(place, dict):
+        settle(model, place)
+    return whole
