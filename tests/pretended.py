@@ -128,8 +128,8 @@ class _Named(TorchFunctionMode):
 
 
 @contextmanager
-def pretended(kind: str = "cuda") -> Iterator[Pretended]:
-    """A machine with one device of a kind, as far as torch can tell; nothing is recorded for autograd."""
+def pretended(kind: str = "cuda", count: int = 1) -> Iterator[Pretended]:
+    """A machine with devices of a kind, as far as torch can tell; nothing is recorded for autograd."""
     mode = Pretended(kind)
 
     def synchronise(*_: Any) -> None:
@@ -138,7 +138,7 @@ def pretended(kind: str = "cuda") -> Iterator[Pretended]:
     calls: dict[str, Callable[..., Any]] = {
         "_lazy_init": lambda: None,
         "is_available": lambda: kind == "cuda",
-        "device_count": lambda: 1,
+        "device_count": lambda: count,
         "current_device": lambda: 0,
         "get_device_capability": lambda *_: (8, 6),
         "synchronize": synchronise,

@@ -180,7 +180,7 @@ def test_a_planted_checkpoint_of_a_tuning_run_is_not_unpickled(work: Path) -> No
     def tune(steps: int, checkpoints: Path) -> None:
         spec = TuneSpec(tune=TUNE.model_copy(update={"max_steps": steps}), source=None, seed=7)
         (out := checkpoints.with_suffix(".out")).mkdir()
-        train(spec, work / "model", work / "book.txt", checkpoints, out, "cpu", quiet=True)
+        train(spec, work / "model", work / "book.txt", checkpoints, out, torch.device("cpu"), quiet=True)
 
     tune(2, work / "sound")
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.bin", "training_args.bin"):

@@ -42,9 +42,9 @@ def spec_of(**changes: Any) -> TuneSpec:
     return TuneSpec(tune=TUNE.model_copy(update=changes), source=None, seed=7)
 
 
-def tuned(spec: TuneSpec, model: Path, data: Path, out: Path) -> Path:
+def tuned(spec: TuneSpec, model: Path, data: Path, out: Path, quiet: bool = True) -> Path:
     out.mkdir()
-    train(spec, model, data, out.with_suffix(".checkpoints"), out, "cpu", quiet=True)
+    train(spec, model, data, out.with_suffix(".checkpoints"), out, torch.device("cpu"), quiet)
     return out
 
 

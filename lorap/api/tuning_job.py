@@ -33,14 +33,14 @@ def tune_model(spec: TuneSpec, model: Path, data: Path | None, out: Path, device
         on_device(device, "--micro-batch (tune.NAME.micro_batch)") as where,
     ):
         if ":" in str(where) and "LOCAL_RANK" not in os.environ:
-            raise LorapError(f"--device {where}: expected auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
+            raise LorapError(f"--device {where}: expected auto, cpu or cuda; choose GPUs with CUDA_VISIBLE_DEVICES")
         origin = data_origin(spec)
         if first:
             prepare(checkpoints, spec, inputs)
         folder: Any = new_artifact(out, spec, inputs, str(where), folder=True, origin=origin)
         try:
             with folder if first else nullcontext() as partial:
-                train(spec, model, data, checkpoints, partial, where.type, quiet)
+                train(spec, model, data, checkpoints, partial, where, quiet)
         except LorapError:  # only a run that was cut short may go on; one at fault would fail again
             shutil.rmtree(checkpoints, ignore_errors=True)
             raise

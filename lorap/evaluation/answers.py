@@ -54,7 +54,7 @@ def likelihoods(model: Streamed, requests: Sequence[Request], longest: int, batc
 def _scores(head: nn.Module, hidden: Tensor, answers: Sequence[list[int]]) -> list[Answer]:
     """The summed log-probability of every answer; ``hidden`` is before the head, (tokens of all answers, hidden)."""
     found: list[Answer] = []
-    parts = torch.log_softmax(head(hidden), -1).split([len(answer) for answer in answers])
+    parts = torch.split(torch.log_softmax(head(hidden), -1), [len(answer) for answer in answers])
     for part, answer in zip(parts, answers, strict=True):
         tokens = torch.tensor(answer, device=part.device)
         found.append((float(part.gather(1, tokens[:, None]).sum()), bool((part.argmax(-1) == tokens).all())))

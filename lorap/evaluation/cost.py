@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lorap.errors import LorapError
 from lorap.machine.meter import now, peak_memory, reset_peak_memory
 from lorap.model.counting import count_macs, count_parameters
 from lorap.settings.schema import Cost
@@ -18,7 +19,12 @@ def measure_cost(cost: Cost, model: PreTrainedModel) -> dict[str, Any]:
 
     Seconds are medians. Memory is the peak while measuring: of the CUDA allocator, or of the whole process on a CPU,
     libraries included.
+
+    Raises:
+        LorapError: The model is spread over several GPUs, whose links would be timed with it.
     """
+    if len(set((getattr(model, "hf_device_map", None) or {}).values())) > 1:
+        raise LorapError("cost: the model has no room on one GPU; choose a larger one, or --device cpu")
     batches = [_time_batch(cost, model, batch) for batch in cost.batches]
     first = batches[0]
     return {

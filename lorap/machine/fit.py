@@ -106,9 +106,16 @@ def _way_out(short: torch.device) -> str:
     return f"let it use more GPUs (--device cuda means all), a larger one, or --device cpu ({streams})"
 
 
+def devices_of(place: Place) -> list[torch.device]:
+    """The devices that a place is on."""
+    return (
+        [place] if isinstance(place, torch.device) else [torch.device(name) for name in dict.fromkeys(place.values())]
+    )
+
+
 def reachable(device: torch.device) -> list[torch.device]:
     """The devices that a model may be spread over: all GPUs that this process sees, unless it was given one."""
-    if device.type != "cuda" or device.index is not None or any(os.environ.get(name) for name in DEALT):
+    if str(device) != "cuda" or any(os.environ.get(name) for name in DEALT):
         return [device]
     return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
 

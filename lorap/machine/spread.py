@@ -39,5 +39,4 @@ def settle(model: PreTrainedModel, places: Places) -> None:
 
     What it answers is on the device of its first part, where it takes its inputs.
     """
-    first = next(iter(places.values()))
-    dispatch_model(model, places, main_device=torch.device(first), skip_keys="past_key_values")
+    dispatch_model(model, places, main_device=next(iter(places.values())), skip_keys="past_key_values")

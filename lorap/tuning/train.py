@@ -20,10 +20,15 @@ from lorap.data.corpora import corpus_file
 from lorap.data.instructions import tuning_rows
 from lorap.errors import LorapError
 from lorap.files import write_json
+from lorap.machine import needs
+from lorap.machine.fit import require_place
+from lorap.machine.spread import settle
 from lorap.model.folder import DTYPES, load_model
+from lorap.model.sizes import read_sizes
 from lorap.model.tokenizer import load_tokenizer
 from lorap.tuning.checkpoints import Seal, last_checkpoint
 from lorap.tuning.lora import attach, save_adapter
+from lorap.tuning.start import Start
 from lorap.tuning.watch import Watch, history_of
 
 if TYPE_CHECKING:
@@ -31,9 +36,17 @@ if TYPE_CHECKING:
 
 
 def train(
-    spec: TuneSpec, folder: Path, data: Path | None, checkpoints: Path, out: Path | None, device: str, quiet: bool
+    spec: TuneSpec,
+    folder: Path,
+    data: Path | None,
+    checkpoints: Path,
+    out: Path | None,
+    device: torch.device,
+    quiet: bool,
 ) -> None:
     """Tunes a model and writes adapter, history and timing; goes on from the checkpoints of a run that was cut short.
+
+    A model that has no room on one GPU is spread over all that this process sees, and a step goes from one to the next.
 
     Args:
         spec: The settings.
@@ -41,18 +54,25 @@ def train(
         data: The file to tune on, where the spec names no source.
         checkpoints: A private folder; what it holds is read only if it comes from the same settings and model.
         out: The empty folder to fill; None in all but the first process of several.
-        device: ``cpu`` or ``cuda``.
-        quiet: No progress bar.
+        device: The CPU or a GPU; one without a number stands for all.
+        quiet: No progress bar, and no word at the start.
 
     Raises:
-        LorapError: Model or data cannot be used, the settings contradict each other, or the loss diverges.
+        LorapError: Model or data cannot be used, the settings contradict each other, there is too little memory, or
+            the loss diverges.
     """
-    model, tokenizer = load_model(folder, DTYPES.get(spec.tune.dtype), form=spec.tune.form), load_tokenizer(folder)
+    dtype, form = DTYPES.get(spec.tune.dtype), spec.tune.form
+    most = needs.tune(read_sizes(folder / "config.json"), spec).device
+    place = require_place(folder, dtype, device, form, comfort=most)
+    start = Start(spec.tune.batch, place, most, quiet)
+    model, tokenizer = load_model(folder, dtype, form=form), load_tokenizer(folder)
     rows, held_out, left_out = tuning_rows(spec, tokenizer, data)
-    arguments = training_arguments(spec, checkpoints, model.dtype, device, quiet)
+    arguments = training_arguments(spec, checkpoints, model.dtype, device.type, quiet)
     logging.set_verbosity_error()
     set_seed(spec.seed)
     tuned = attach(model, spec.tune)
+    if isinstance(place, dict):
+        settle(model, place)
     watch = Watch()
     trainer = Trainer(
         model=tuned,
@@ -60,7 +80,7 @@ def train(
         train_dataset=rows,
         eval_dataset=held_out,
         data_collator=_collator(tokenizer),
-        callbacks=[watch, Seal()],
+        callbacks=[start, watch, Seal()],
     )
     trainer.remove_callback(PrinterCallback)  # prints every loss, on standard output
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
