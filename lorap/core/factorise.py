@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lorap.core.blocks import FILTERED_FROM
 from lorap.core.subspace import filtered_subspace
 
 # Below this ratio of the last kept to the largest eigenvalue a float32 Gram matrix blurs the subspace. The error stays
@@ -17,7 +18,6 @@ from lorap.core.subspace import filtered_subspace
 # made a total variation of 0.1 of next-token distributions.
 FLOAT32_RESOLVES = 5e-2
 POWER_ITERATIONS = 20
-FILTERED_FROM = 1024  # rows; below, a GPU finds eigenvectors in less time than it is worth to save
 FULL_RATE = ((6, 0), (7, 0), (8, 0), (9, 0), (10, 0))  # compute capabilities whose float64 is half as fast as float32
 
 

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-GUARDS = 8  # there is a guard vector for so many rows of the matrix
-WORTHWHILE = 0.6  # of all vectors; for larger blocks an eigensolver has less to do
+from lorap.core.blocks import filtered_block
+
 PROBES, STEPS = 16, 30  # random vectors, and Lanczos steps on each, to estimate how eigenvalues are spread
 EDGE = 0.9  # of the guards are within the part of the spectrum that is kept
 ACCURACY = 1e-8  # of the subspace, the sine of an angle; its square is the relative excess of the error
@@ -32,9 +32,8 @@ def filtered_subspace(gram: Tensor, rank: int) -> tuple[Tensor, Tensor] | None:
         gram: (n, n), positive semidefinite, float64.
         rank: At least 1.
     """
-    size = len(gram)
-    block = rank + size // GUARDS
-    if block > WORTHWHILE * size:
+    block = filtered_block(len(gram), rank)
+    if block is None:
         return None
     largest, last, edge = spread(gram, rank, block)
     if not 0 < edge < last:  # a cliff in the spectrum, or nothing behind it

@@ -1,11 +1,14 @@
 """Seconds that a factorisation takes, as ``core.factorise`` does it; no torch here."""
 
+from lorap.core.blocks import FILTERED_FROM, filtered_block
 from lorap.core.budget import Shape
 from lorap.machine.passes import Amount
 from lorap.machine.speeds import Machine
 
 BLURRED = 58 / 120  # of SmolLM2-135M's weights at 0.5: float32 cannot tell their subspaces
 LOOKS = 41  # times that is_blurred reads a weight for its largest eigenvalue
+DEGREES, ROUNDS = 16, 4  # of a filtered subspace, on random weights whose singular values fall: 10 to 13, and 3 to 4
+CHOLESKY = 3 * (1 + 1 / 2 + 1 / 6)  # products of a block with itself that an orthonormal basis takes for each round
 EIGENVALUES = 0.4  # of the time of an eigendecomposition, where no vectors are asked for
 
 
@@ -37,13 +40,22 @@ def _solving(machine: Machine, size: Shape, rank: int, dtype: str, full: bool) -
     """Seconds of the Gram matrix of the smaller side, its eigenvectors, and the factors."""
     out, inp = size
     least = min(size)
-    products, solves = out * inp * least + out * inp * rank, machine.solve(f"eigenvectors {dtype}", least)
+    products, solves = out * inp * least + out * inp * rank, _subspace(machine, least, rank, dtype)
     if full:
         products += out * inp * inp
     if out > inp:  # the vectors are carried to the other side, and made orthonormal there
         products += out * inp * rank + 2 * out * rank**2
         solves += machine.solve(f"eigenvectors {dtype}", inp) if full else 0
     return machine.multiply(products, dtype, least) + solves
+
+
+def _subspace(machine: Machine, size: int, rank: int, dtype: str) -> float:
+    """Seconds of ``top_eigenvectors``: by the solver, or by products of a block and a solver for the block."""
+    block = filtered_block(size, rank)
+    if machine.device == "cpu" or dtype != "float64" or size < FILTERED_FROM or block is None:
+        return machine.solve(f"eigenvectors {dtype}", size)
+    products = (DEGREES + 1) * size**2 * block + (ROUNDS * CHOLESKY + 3) * size * block**2
+    return machine.multiply(products, dtype, block) + machine.solve(f"eigenvectors {dtype}", block)
 
 
 def truncating(machine: Machine, size: Shape, rank: int, wider: int) -> float:
