@@ -26,6 +26,7 @@ def on_device(name: str, knob: str) -> "Iterator[torch.device]":
     import torch
 
     from lorap.machine.arithmetic import pin
+    from lorap.machine.heap import keep_freed
 
     name = automatic() if name == "auto" else name
     try:
@@ -34,6 +35,8 @@ def on_device(name: str, knob: str) -> "Iterator[torch.device]":
     except (RuntimeError, AssertionError) as error:
         raise LorapError(f"--device {name}: not usable here ({str(error).splitlines()[0].split('. ')[0]})") from error
     pin(device)
+    if device.type == "cpu":
+        keep_freed()
     try:
         yield device
     except (torch.OutOfMemoryError, MemoryError) as error:
