@@ -22,6 +22,7 @@ TUNED = "tiny/pydoc-4x16/lorap-0.5/tiny"
 DAY = 86400  # seconds
 
 
+@pytest.mark.slow
 def test_a_failing_job_stops_its_chain_alone_and_is_made_once_it_can_be(
     copy_of_made: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

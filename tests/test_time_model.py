@@ -1,6 +1,7 @@
 """The time model: closed forms against torch's own counts, and what grows with what."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ WINDOWS = Calibrate(corpus="bookcorpus", nsamples=128, seqlen=128)
 PARAMS = load_params(ROOT / "params.yaml")
 
 
-def published(name: str, **changes: int) -> Model:
+def published(name: str, **changes: Any) -> Model:
     """A model of the paper, perhaps of another size."""
     file = PUBLISHED / f"{name}.json"
     return Model(replace(read_sizes(file), **changes), dense_shape(read_raw_config(file)))

@@ -50,7 +50,7 @@ def measure(device: torch.device, folder: Path) -> Machine:
         found["start harness"] = Constant(value=beside, source=here)
     full = device.type == "cuda" and torch.cuda.get_device_capability(device) in FULL_RATE
     cores = torch.get_num_threads() if device.type == "cpu" else os.cpu_count() or 1
-    kind = "cpu" if device.type == "cpu" else "gpu"
+    kind: Literal["cpu", "gpu"] = "cpu" if device.type == "cpu" else "gpu"
     return Machine(name=name, device=kind, cores=cores, full_rate=full, constants=assumed | found)
 
 

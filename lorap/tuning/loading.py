@@ -22,10 +22,10 @@ def load_tuned(
         LorapError: One of the two cannot be read, they do not belong together, or no GPU has room.
     """
     where = torch.device(device)
-    form = "factored" if adapter is None else tuned_form(adapter)
-    place = require_place(folder, dtype, where, form) if where.type == "cuda" else where
     if adapter is not None:
         require_base(adapter, folder)
+    form = "factored" if adapter is None else tuned_form(adapter)
+    place = require_place(folder, dtype, where, form) if where.type == "cuda" else where
     model = load_model(folder, dtype, CPU if isinstance(place, dict) else place, form)
     whole = model
     if adapter is not None:
