@@ -13,13 +13,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.record import seconds, settings_of
 from benchmarks.work import (
     CPU,
     KINDS,
@@ -55,13 +55,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--footprint", choices=KINDS, help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def seconds(work: Callable[..., Any], *arguments: Any) -> float:
-    """How long a piece of work takes."""
-    started = time.perf_counter()
-    work(*arguments)
-    return time.perf_counter() - started
 
 
 def lorap_seconds(args: argparse.Namespace, windows: Tensor) -> dict[str, float]:
@@ -136,7 +129,7 @@ def main() -> None:
     if args.footprint:
         print(json.dumps(footprint(args.footprint, args)))
         return
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    settings = settings_of(args)
     load = os.getloadavg()[0]  # before the benchmark's own
     result = {
         "settings": settings | METHOD,

@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig
 
+from benchmarks.record import settings_of
 from lorap.artifacts.places import jobs
 from lorap.artifacts.step import Step
-from lorap.data.corpora import pydoc_rows
 from lorap.files import write_json
 from lorap.machine.speeds import Machine, read_machine
 from lorap.settings.config import load_params
 from lorap.settings.schema import Params
 from lorap.workflow.architectures import model_of
 from lorap.workflow.forecast import Job, job_of
+from tests.tokenizer import small_tokenizer
 
 GRID, CALIBRATION = "estimate", "pydoc-128x128"
 SHAPES = {256: 16, 512: 8, 1024: 4}  # layers by width
@@ -73,12 +73,7 @@ def save_model(width: int, folder: Path) -> None:
             if "q_proj" in name or "k_proj" in name:
                 weight.copy_(weight @ (falling[:, None] * torch.randn(width, width)) / width**0.5)
     model.save_pretrained(folder)
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(pydoc_rows("calibration"), trainer)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    small_tokenizer(VOCABULARY).save_pretrained(folder)
 
 
 def settings(args: argparse.Namespace, folder: Path) -> Params:
@@ -134,7 +129,7 @@ def main() -> None:
         machine = read_machine(measured)
         timed = time_jobs(args, machine, folder)
     result = {
-        "settings": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
+        "settings": settings_of(args),
         "torch": torch.__version__,
         "load_average_before": load,
         "machine": machine.model_dump(),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.random_model import llama, write_random_model
+from benchmarks.record import settings_of
 from lorap.files import sha256_file, write_json
 from lorap.model.weights import SINGLE
 
@@ -132,7 +133,7 @@ def main() -> None:
     """Measures everything and writes what was found."""
     args = parse_arguments()
     args.folder.mkdir(parents=True, exist_ok=True)
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    settings = settings_of(args)
     found: dict[str, Any] = {"settings": settings, "load_average_before": os.getloadavg()[0]}
     limited = Limited(args.folder, args.group)
     found["limit_bytes"] = limited.limit()

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.record import settings_of
 from lorap.artifacts.names import TIMING
 from lorap.files import write_json
 
@@ -71,7 +72,7 @@ def main() -> None:
                 runs[form].append(tune(args, small, form))
     medians = {form: {name: statistics.median(run[name] for run in runs[form]) for name in MEASURES} for form in FORMS}
     result: dict[str, Any] = {
-        "settings": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
+        "settings": settings_of(args),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "load_average_before": load,

@@ -25,6 +25,7 @@ import lorap.core.factorise
 from benchmarks.large import Limited
 from benchmarks.plots import draw_widths
 from benchmarks.random_model import TOKENS, llama, write_random_model
+from benchmarks.record import seconds, settings_of
 from benchmarks.work import CPU, METHOD, dense_pass, plain_procedure
 from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import plan_model
@@ -111,13 +112,6 @@ def first_layer(folder: Path) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32).eval()
 
 
-def seconds(work: Callable[..., Any], *arguments: Any) -> float:
-    """How long a piece of work takes."""
-    started = time.perf_counter()
-    work(*arguments)
-    return time.perf_counter() - started
-
-
 def measure(width: int, args: argparse.Namespace) -> dict[str, Any]:
     """Medians for one width, in seconds of a dense pass and in multiples of it."""
     generator = torch.Generator().manual_seed(0)
@@ -164,7 +158,7 @@ def main() -> None:
     """Measures every width, draws the plot, and writes what was found."""
     args = parse_arguments()
     keep_freed()
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    settings = settings_of(args)
     found: dict[str, Any] = {"settings": settings, "torch": torch.__version__, "threads": torch.get_num_threads()}
     found["load_average_before"] = os.getloadavg()[0]
     found["widths"] = {str(width): measure(width, args) for width in args.widths}

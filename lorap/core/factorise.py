@@ -58,7 +58,7 @@ def is_blurred(weight: Tensor, rank: int, metric: Tensor | None) -> bool:
     """
     if metric is not None and metric.dim() == 2:
         return True
-    if weight.is_cuda and torch.cuda.get_device_capability(weight.device) in FULL_RATE:
+    if has_full_rate(weight.device):
         return True
     weighted = weigh(weight, metric)
     vector = weighted.abs().sum(0)
@@ -71,6 +71,11 @@ def is_blurred(weight: Tensor, rank: int, metric: Tensor | None) -> bool:
         return True
     gram = weighted @ weighted.T if weight.shape[0] <= weight.shape[1] else weighted.T @ weighted
     return count_above(gram, FLOAT32_RESOLVES * largest) < rank
+
+
+def has_full_rate(device: torch.device) -> bool:
+    """Whether a device is a GPU on which float64 is about half as fast as float32."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) in FULL_RATE
 
 
 def count_above(gram: Tensor, threshold: Tensor) -> int:

@@ -33,8 +33,13 @@ def filtered_subspace(gram: Tensor, rank: int) -> tuple[Tensor, Tensor] | None:
         rank: At least 1.
     """
     block = filtered_block(len(gram), rank)
-    if block is None:
+    try:
+        return None if block is None else _filtered(gram, rank, block)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of nothing, or vectors that depend on each other
         return None
+
+
+def _filtered(gram: Tensor, rank: int, block: int) -> tuple[Tensor, Tensor] | None:
     largest, last, edge = spread(gram, rank, block)
     if not 0 < edge < last:  # a cliff in the spectrum, or nothing behind it
         return None
@@ -45,12 +50,9 @@ def filtered_subspace(gram: Tensor, rank: int) -> tuple[Tensor, Tensor] | None:
     favour = math.acosh(2 * largest / edge - 1) - growth
     rounds = max(1, math.ceil(degrees * favour / math.log(STEEPEST)))
     vectors = random_block(gram, block)
-    try:
-        for _ in range(rounds):
-            vectors = orthonormal(chebyshev(gram, vectors, math.ceil(degrees / rounds), edge))
-        return _trusted(*rayleigh_ritz(gram, vectors), rank)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # vectors that depend on each other
-        return None
+    for _ in range(rounds):
+        vectors = orthonormal(chebyshev(gram, vectors, math.ceil(degrees / rounds), edge))
+    return _trusted(*rayleigh_ritz(gram, vectors), rank)
 
 
 def spread(gram: Tensor, rank: int, block: int) -> tuple[float, float, float]:

@@ -1,6 +1,5 @@
 """Whether, and where, a model fits into memory: on one device, or spread over several GPUs."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from transformers import PreTrainedModel
 
 from lorap.errors import LorapError
 from lorap.machine.free import free_memory
-from lorap.machine.gpu import AUTO, DEALT, leased
+from lorap.machine.gpu import AUTO, are_dealt, leased
 from lorap.machine.spread import Places, spread
 from lorap.model.family import decoder_layers
 from lorap.model.folder import read_config, skeleton
@@ -25,24 +24,16 @@ Place = torch.device | Places
 Free = Callable[[torch.device], int]
 
 
-def place_of(
-    folder: Path,
-    dtype: torch.dtype | None,
-    device: torch.device,
-    form: Form = "factored",
-    comfort: float = 0,
-) -> Place | None:
+def place_of(folder: Path, dtype: torch.dtype | None, device: torch.device) -> Place | None:
     """Where a model can be whole: on the device, spread over several, or nowhere (None), as far as free memory tells.
 
     Args:
         folder: The model.
         dtype: Of its weights; None means the folder's.
         device: The one asked for. A GPU without a number stands for all that this process sees.
-        form: ``dense`` where its factors are going to be multiplied out.
-        comfort: Bytes below which a model is rather spread than put on one GPU, if there are several.
     """
-    model, dtype = _outline(folder, dtype, form)
-    return choose(model, dtype, device, reachable(device), comfort, free_memory)
+    model, dtype = _outline(folder, dtype, "factored")
+    return choose(model, dtype, device, reachable(device), 0, free_memory)
 
 
 def choose(
@@ -80,13 +71,21 @@ def require_place(
 ) -> Place:
     """The place of a model that the work needs whole.
 
+    Args:
+        folder: The model.
+        dtype: Of its weights; None means the folder's.
+        device: As for ``place_of``.
+        form: ``dense`` where its factors are going to be multiplied out.
+        comfort: Bytes below which a model is rather spread than put on one GPU, if there are several.
+
     Raises:
         LorapError: There is none; it names what the model needs, what is free, and the way out.
     """
-    place = place_of(folder, dtype, device, form, comfort)
+    model, dtype = _outline(folder, dtype, form)
+    place = choose(model, dtype, device, reachable(device), comfort, free_memory)
     if place is not None:
         return place
-    needed = MARGIN * _bytes(*_outline(folder, dtype, form))
+    needed = MARGIN * _bytes(model, dtype)
     short = CPU if needed > free_memory(CPU) else device
     raise LorapError(
         f"{folder}: is larger than the free memory of {short}, {free_memory(short) / GIB:.1f} GiB, and this needs it "
@@ -101,21 +100,20 @@ def _way_out(short: torch.device) -> str:
         return f"free some, or use a machine with more ({streams})"
     if leased() is not None:
         return f"this job has one GPU, with {AUTO}=cuda jobs use all, one job at a time ({streams})"
-    if any(os.environ.get(name) for name in DEALT):
+    if are_dealt():
         return f"torchrun gives each process one GPU, without it the model is spread over all ({streams})"
     return f"let it use more GPUs (--device cuda means all), a larger one, or --device cpu ({streams})"
 
 
 def devices_of(place: Place) -> list[torch.device]:
     """The devices that a place is on."""
-    return (
-        [place] if isinstance(place, torch.device) else [torch.device(name) for name in dict.fromkeys(place.values())]
-    )
+    names = [place] if isinstance(place, torch.device) else dict.fromkeys(place.values())
+    return [torch.device(name) for name in names]
 
 
 def reachable(device: torch.device) -> list[torch.device]:
     """The devices that a model may be spread over: all GPUs that this process sees, unless it was given one."""
-    if str(device) != "cuda" or any(os.environ.get(name) for name in DEALT):
+    if str(device) != "cuda" or are_dealt():
         return [device]
     return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
 

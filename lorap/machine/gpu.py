@@ -64,7 +64,7 @@ def lease() -> str | None:
     Raises:
         LorapError: The folder for the lock files belongs to another user, or is open to others.
     """
-    found = [] if any(os.environ.get(name) for name in (AUTO, *DEALT)) else devices()
+    found = [] if os.environ.get(AUTO) or are_dealt() else devices()
     if not found:
         return None
     folder = _private_folder()
@@ -77,6 +77,11 @@ def lease() -> str | None:
     os.environ[VISIBLE] = device
     print(f"lorap: has GPU {device}", file=sys.stderr, flush=True)
     return device
+
+
+def are_dealt() -> bool:
+    """Whether torchrun has given each of its processes a device."""
+    return any(os.environ.get(name) for name in DEALT)
 
 
 def leased() -> str | None:

@@ -20,7 +20,7 @@ def compressing(machine: Machine, model: Model, spec: CompressSpec, windows: Cal
     """Seconds of ``lorap compress``."""
     plan, dtype = model.plan(spec.method, spec.sparsity), model.dtype(spec.dtype)
     stream = Stream(machine, model, dtype, windows)
-    layer: Terms = {"passes": stream.passing(plan) * (1 - 1 / model.sizes.layers), "statistics": 0.0}
+    layer: Terms = {"passes": stream.advancing(plan), "statistics": 0.0}
     moments = _gather(stream, layer, spec.method, plan)
     if any(worker.dense_stream for worker in spec.method.workers):
         layer["passes"] += stream.passing(model.dense)
@@ -70,7 +70,7 @@ def redecomposing(
     if spec.rank == "k+r":
         return stream.whole(layer, plan, joined)
     layer |= stream.gathering(joined, dict.fromkeys(READERS, False))
-    layer["passes"] += stream.passing(plan) * (1 - 1 / model.sizes.layers)
+    layer["passes"] += stream.advancing(plan)
     cut = {name: rank for name, rank in plan.ranks.items() if rank is not None and joined.ranks[name] is not None}
     sizes = plan.sizes(model.shape)
     layer["factorisation"] = sum(truncating(machine, sizes[name], rank, rank + adapter) for name, rank in cut.items())
@@ -94,6 +94,6 @@ def spectral(machine: Machine, model: Model, windows: Calibrate) -> Terms:
     """Seconds of ``lorap evaluate spectra``."""
     stream = Stream(machine, model, model.sizes.dtype, windows)
     layer = stream.gathering(model.dense, dict.fromkeys(READERS, False))
-    layer["passes"] += stream.passing(model.dense) * (1 - 1 / model.sizes.layers)
+    layer["passes"] += stream.advancing(model.dense)
     layer["factorisation"] = sum(spectrum(machine, size) for size in model.shape.sizes.values())
     return stream.whole(layer, model.dense, None)

@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import torch
 
 from lorap.artifacts.meta import device_name
-from lorap.core.factorise import FULL_RATE, count_above
+from lorap.core.factorise import count_above, has_full_rate
 from lorap.machine.meter import now
 from lorap.machine.named import assumed_host
 from lorap.machine.speeds import RATES, Constant, Machine
@@ -48,10 +48,9 @@ def measure(device: torch.device, folder: Path) -> Machine:
     if all(importlib.util.find_spec(module) for module in HARNESS):
         beside = max(0.1, _process(f"{PROCESS}, {', '.join(HARNESS)}") - start)
         found["start harness"] = Constant(value=beside, source=here)
-    full = device.type == "cuda" and torch.cuda.get_device_capability(device) in FULL_RATE
     cores = torch.get_num_threads() if device.type == "cpu" else os.cpu_count() or 1
     kind: Literal["cpu", "gpu"] = "cpu" if device.type == "cpu" else "gpu"
-    return Machine(name=name, device=kind, cores=cores, full_rate=full, constants=assumed | found)
+    return Machine(name=name, device=kind, cores=cores, full_rate=has_full_rate(device), constants=assumed | found)
 
 
 def _seconds(device: torch.device, work: Callable[[], object]) -> float:

@@ -46,6 +46,11 @@ def multiplied_out(plan: LayerPlan) -> LayerPlan:
     return replace(plan, ranks=dict.fromkeys(plan.ranks), shared=(), storage={})
 
 
+def seconds_of(amount: Amount, machine: Machine, model: Model, dtype: str) -> float:
+    """Seconds of an amount of work on a model."""
+    return machine.multiply(amount.macs, dtype, model.sizes.hidden) + machine.take(amount.moved, "move")
+
+
 @dataclass(frozen=True)
 class Stream:
     """A model that passes through a machine layer by layer, with windows of tokens, computed in a dtype."""
@@ -62,13 +67,16 @@ class Stream:
 
     def seconds(self, amount: Amount, dtype: str | None = None) -> float:
         """Seconds of an amount of work, in the stream's dtype or another one."""
-        products = self.machine.multiply(amount.macs, dtype or self.dtype, self.model.sizes.hidden)
-        return products + self.machine.take(amount.moved, "move")
+        return seconds_of(amount, self.machine, self.model, dtype or self.dtype)
 
     def passing(self, plan: LayerPlan, until: str | None = None) -> float:
         """Seconds of all windows through a layer."""
         width = self.model.sizes.width(self.dtype)
         return self.seconds(layer_pass(plan, self.model.shape, self.tokens, width, until))
+
+    def advancing(self, plan: LayerPlan) -> float:
+        """The same for the inputs of the next layer, which the last one has not; on average."""
+        return self.passing(plan) * (1 - 1 / self.model.sizes.layers)
 
     def gathering(self, plan: LayerPlan, kinds: dict[str, bool]) -> Terms:
         """Seconds of the statistics of some inputs, of which some are whole second moments."""

@@ -7,7 +7,7 @@ from lorap.files import read_json
 from lorap.machine.needs import CHOICES, LENGTH, WHOLE_TASK, WHOLE_TEXT, rows_trained
 from lorap.machine.passes import Amount, Tokens, head_pass, layer_pass
 from lorap.machine.speeds import Machine
-from lorap.machine.streaming import Model, Terms, multiplied_out
+from lorap.machine.streaming import Model, Terms, multiplied_out, seconds_of
 from lorap.model.layer_plan import PROJECTIONS, LayerPlan
 from lorap.settings.schema import Cost, Zeroshot
 from lorap.settings.sources import CorpusSource, ModelSource
@@ -57,8 +57,8 @@ def tuning(machine: Machine, model: Model, spec: TuneSpec, plan: LayerPlan) -> T
     return {
         "start": machine.start(harness=True),
         "reading": machine.take(model.stored(plan, width), "read"),
-        "training": _seconds(machine, model, step * rows, dtype),
-        "held-out rows": _seconds(machine, model, (forward + adapter) * (evaluations * held), dtype),
+        "training": seconds_of(step * rows, machine, model, dtype),
+        "held-out rows": seconds_of((forward + adapter) * (evaluations * held), machine, model, dtype),
     }
 
 
@@ -90,19 +90,19 @@ def measuring(machine: Machine, model: Model, spec: SuiteSpec, plan: LayerPlan, 
     terms = {
         "start": machine.start(harness=bool(adapter or spec.zeroshot)),
         "reading": machine.take(size, "read"),
-        "perplexity": _seconds(machine, model, scored, dtype),
+        "perplexity": seconds_of(scored, machine, model, dtype),
         "cost": _timing(machine, model, spec.cost, passes(spec.cost.prompt, spec.cost.prompt), size),
     }
     if spec.zeroshot:
         asked = sum((passes(count, length) for count, length in _asked(spec.zeroshot.zeroshot)), Amount())
-        terms["zero-shot"] = _seconds(machine, model, asked, dtype)
+        terms["zero-shot"] = seconds_of(asked, machine, model, dtype)
     return terms | ({"transfer": machine.take(size, "transfer")} if machine.gpu else {})
 
 
 def _timing(machine: Machine, model: Model, cost: Cost, prompt: Amount, size: int) -> float:
     """Seconds of timing prompts, and tokens after them, for each of which all weights are read."""
     runs = (cost.warmup + cost.repeats) * len(cost.batches)
-    prompts = _seconds(machine, model, prompt * (sum(cost.batches) * runs / len(cost.batches)), model.dtype())
+    prompts = seconds_of(prompt * (sum(cost.batches) * runs / len(cost.batches)), machine, model, model.dtype())
     return prompts + runs * cost.new_tokens * machine.take(size, "move")
 
 
@@ -133,7 +133,3 @@ def _row(source: CorpusSource | None) -> float:
 
 def _through(model: Model, plan: LayerPlan, tokens: Tokens, width: int) -> Amount:
     return layer_pass(plan, model.shape, tokens, width) * model.sizes.layers
-
-
-def _seconds(machine: Machine, model: Model, amount: Amount, dtype: str) -> float:
-    return machine.multiply(amount.macs, dtype, model.sizes.hidden) + machine.take(amount.moved, "move")
