@@ -1,0 +1,19 @@
+"""What every benchmark does: time a piece of work, and write down the options that it was called with."""
+
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def seconds(work: Callable[..., Any], *arguments: Any) -> float:
+    """How long a piece of work takes."""
+    started = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - started
+
+
+def settings_of(args: Namespace) -> dict[str, Any]:
+    """The options, as JSON has them."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
