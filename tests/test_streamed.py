@@ -1,10 +1,12 @@
 """Perplexity of a model that stays on the disk: the numbers of the loaded one, and the choice between the two."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lorap.evaluation.perplexity import window_losses
@@ -33,6 +35,19 @@ def test_so_does_one_of_any_plan(family: str, windows: Tensor, tmp_path: Path) -
     expected = window_losses(load_model(folder, torch.bfloat16), windows, 5)
     found = window_losses(streamed(folder, dtype=torch.bfloat16), windows, 5)
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_head_in_the_file_counts_even_if_the_configuration_ties_it(
+    tiny_folder: Path, windows: Tensor, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    tensors = load_file(folder / "model.safetensors")
+    assert "lm_head.weight" not in tensors
+    tensors["lm_head.weight"] = -tensors["model.embed_tokens.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    expected = window_losses(load_model(folder), windows, 5)
+    assert expected != window_losses(load_model(tiny_folder), windows, 5)
+    assert window_losses(streamed(folder), windows, 5) == pytest.approx(expected, rel=1e-6)
 
 
 def test_on_a_gpu_only_a_layer_and_a_batch_are_there_at_once(tiny_folder: Path, windows: Tensor) -> None:

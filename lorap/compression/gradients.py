@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from lorap.compression.head import fill_head
 from lorap.compression.loop import LayerLoop
 from lorap.methods.seen import Gradient
 from lorap.model.family import decoder_layers, linear
 from lorap.model.layer_plan import PROJECTIONS
-from lorap.model.stream import fill, fill_layer
+from lorap.model.stream import fill_layer
 
 Gradients = dict[str, Gradient]
 
@@ -61,17 +62,15 @@ def _layer_gradients(loop: LayerLoop, index: int, layer: nn.Module, inputs: Tens
 
 def _behind_last_layer(loop: LayerLoop, layer: nn.Module, input_ids: Tensor, inputs: Tensor) -> list[Tensor]:
     """The gradient of each window's loss by the outputs of the last layer."""
-    norm = loop.model.model.norm
-    fill(norm, "model.norm.", loop.weights, loop.dtype, loop.device)
-    name = "lm_head.weight" if "lm_head.weight" in loop.weights else "model.embed_tokens.weight"
-    head = loop.weights.load(name, loop.dtype, loop.device)
+    head = fill_head(loop.model, loop.weights, loop.dtype, loop.device).requires_grad_(False)
     found: list[Tensor] = []
     for number in range(len(inputs)):
         with torch.no_grad():
             outputs = loop.window_outputs(len(loop) - 1, layer, inputs[number : number + 1])
         with torch.enable_grad():
             outputs = outputs.detach().requires_grad_()
-            logits = nn.functional.linear(norm(outputs), head)[0, :-1].float()
+            logits = head(outputs)[0, :-1].float()
             loss = nn.functional.cross_entropy(logits, input_ids[number, 1:].to(loop.device))
             found += torch.autograd.grad(loss, outputs)
+    head.to("meta")
     return found

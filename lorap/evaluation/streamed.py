@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from lorap.compression.head import fill_head
 from lorap.compression.loop import LayerLoop
 from lorap.machine.fit import place_of
 from lorap.model.folder import open_weights, read_config, skeleton
-from lorap.model.stream import fill, untied_state
 from lorap.tuning.loading import load_tuned
 
 
@@ -64,15 +64,7 @@ class Streamed:
     def head(self) -> nn.Module:
         """What is behind the last layer: (..., hidden) to logits, (..., vocabulary)."""
         model = skeleton(self.config)
-        weights = open_weights(self.folder, model)
-        norm, head = model.model.norm, model.lm_head
-        fill(norm, "model.norm.", weights, self.dtype, self.device)
-        if "lm_head.weight" in untied_state(model):
-            fill(head, "lm_head.", weights, self.dtype, self.device)
-        else:
-            weight = weights.load("model.embed_tokens.weight", self.dtype, self.device)
-            head.load_state_dict({"weight": weight}, assign=True)
-        return nn.Sequential(norm, head)
+        return fill_head(model, open_weights(self.folder, model), self.dtype, self.device)
 
 
 def open_model(
