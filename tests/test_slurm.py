@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,8 @@ UNDONE = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING")
 
 
 def slurm_answers() -> bool:
-    """Whether there is a Slurm with a node that takes jobs."""
-    if shutil.which("sinfo") is None:
+    """Whether there is a Slurm with a node that takes jobs, and Snakemake's way to it."""
+    if shutil.which("sinfo") is None or find_spec("snakemake_executor_plugin_slurm") is None:
         return False
     asked = subprocess.run(["sinfo", "--noheader", "--format=%t"], capture_output=True, text=True, check=False)
     return asked.returncode == 0 and any(state in asked.stdout for state in ("idle", "mix", "alloc"))
@@ -50,7 +51,9 @@ def slurm_answers() -> bool:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not slurm_answers(), reason="no Slurm answers; tests/slurm/cluster.sh start makes one"),
+    pytest.mark.skipif(
+        not slurm_answers(), reason="no Slurm; see tests/slurm/cluster.sh, and pip install lorap[slurm]"
+    ),
 ]
 
 
