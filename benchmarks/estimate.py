@@ -12,14 +12,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from benchmarks.record import settings_of
+from benchmarks.record import seconds, settings_of
 from lorap.artifacts.places import jobs
 from lorap.artifacts.step import Step
 from lorap.files import write_json
@@ -49,10 +48,8 @@ def parse_arguments() -> argparse.Namespace:
 def lorap(folder: Path, *arguments: object) -> float:
     """Seconds of a command of lorap."""
     path = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    started = time.perf_counter()
     command = [sys.executable, "-m", "lorap", *map(str, arguments)]
-    subprocess.run(command, check=True, cwd=folder, env=os.environ | path, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    return seconds(subprocess.run, command, check=True, cwd=folder, env=os.environ | path, stdout=subprocess.DEVNULL)
 
 
 def save_model(width: int, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every benchmark does: time a piece of work, and write down the options that it was called with."""
+"""What benchmarks share: timing a piece of work, and writing down the options that they were called with."""
 
 import time
 from argparse import Namespace
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 
-def seconds(work: Callable[..., Any], *arguments: Any) -> float:
+def seconds(work: Callable[..., Any], *arguments: Any, **options: Any) -> float:
     """How long a piece of work takes."""
     started = time.perf_counter()
-    work(*arguments)
+    work(*arguments, **options)
     return time.perf_counter() - started
 
 

@@ -94,9 +94,8 @@ def lorap_layer(folder: Path, windows: Tensor, dtype: str) -> dict[str, float]:
     with clocked(("factorisation", lorap.core.factorise, "factorise"), *passes) as spent:
         compress_layer(loop, index, layer, plan, method)
     other = time.perf_counter() - started - sum(spent.values())
-    started = time.perf_counter()
-    _write(folder, layer.state_dict())
-    return {"reading": reading, **spent, "other": other, "writing": time.perf_counter() - started}
+    writing = seconds(_write, folder, layer.state_dict())
+    return {"reading": reading, **spent, "other": other, "writing": writing}
 
 
 def _write(folder: Path, state: dict[str, Tensor]) -> None:

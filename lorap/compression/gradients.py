@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from lorap.compression.head import fill_head
 from lorap.compression.loop import LayerLoop
 from lorap.methods.seen import Gradient
 from lorap.model.family import decoder_layers, linear
+from lorap.model.head import fill_head
 from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.stream import fill_layer
 

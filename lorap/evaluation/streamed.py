@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from lorap.compression.head import fill_head
 from lorap.compression.loop import LayerLoop
 from lorap.machine.fit import place_of
 from lorap.model.folder import open_weights, read_config, skeleton
+from lorap.model.head import fill_head
 from lorap.tuning.loading import load_tuned
 
 
