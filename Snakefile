@@ -18,6 +18,7 @@ include: "rules/compress.smk"
 include: "rules/tune.smk"
 include: "rules/redecompose.smk"
 include: "rules/evaluate.smk"
+include: "rules/cost.smk"
 include: "rules/report.smk"
 include: "rules/stages.smk"
 

@@ -19,7 +19,7 @@ with snakemake_inside.in_snakemakes_words():
     ACTIVE = active_grids(PARAMS, config)
     STEPS = Wiring(PARAMS, gpus=snakemake_inside.gpus_of_a_job(workflow))
 
-ALL, HALF = snakemake_inside.cores_of_a_job(workflow)
+ALL, SHARE = snakemake_inside.cores_of_a_job(workflow)
 
 MANIFESTS = [path for grid in ACTIVE for path in Path("results", grid, "models").glob("*.json")]
 if MANIFESTS and not snakemake_inside.has_records():

@@ -7,7 +7,7 @@ rule compress:
         STEPS.log("compress"),
     benchmark:
         STEPS.log("compress", "tsv")
-    threads: HALF
+    threads: SHARE
     resources:
         **STEPS.resources("compress"),
     params:

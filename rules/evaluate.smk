@@ -1,4 +1,4 @@
-# Measurements of time run alone on the machine, so they take all cores.
+# How good a model is; what it costs has rules of its own (cost.smk).
 
 
 rule evaluate_dense:
@@ -10,7 +10,7 @@ rule evaluate_dense:
         STEPS.log("evaluate_dense"),
     benchmark:
         STEPS.log("evaluate_dense", "tsv")
-    threads: ALL
+    threads: SHARE
     resources:
         **STEPS.resources("evaluate_dense"),
     params:
@@ -29,7 +29,7 @@ rule evaluate_compressed:
         STEPS.log("evaluate_compressed"),
     benchmark:
         STEPS.log("evaluate_compressed", "tsv")
-    threads: ALL
+    threads: SHARE
     resources:
         **STEPS.resources("evaluate_compressed"),
     params:
@@ -48,7 +48,7 @@ rule evaluate_adapter:
         STEPS.log("evaluate_adapter"),
     benchmark:
         STEPS.log("evaluate_adapter", "tsv")
-    threads: ALL
+    threads: SHARE
     resources:
         **STEPS.resources("evaluate_adapter"),
     params:
@@ -82,7 +82,7 @@ rule spectra:
         STEPS.log("spectra"),
     benchmark:
         STEPS.log("spectra", "tsv")
-    threads: HALF
+    threads: SHARE
     resources:
         **STEPS.resources("spectra"),
     params:

@@ -7,7 +7,7 @@ rule redecompose:
         STEPS.log("redecompose"),
     benchmark:
         STEPS.log("redecompose", "tsv")
-    threads: HALF
+    threads: SHARE
     resources:
         **STEPS.resources("redecompose"),
     params:

@@ -7,7 +7,7 @@ rule tune:
         STEPS.log("tune"),
     benchmark:
         STEPS.log("tune", "tsv")
-    threads: HALF
+    threads: SHARE
     resources:
         **STEPS.resources("tune"),
     params:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow import NOTHING, Checkout, steps_of
+from tests.workflow import NOTHING, Checkout, measuring, steps_of
 
 pytestmark = pytest.mark.system
 
@@ -48,7 +48,7 @@ def test_an_edit_before_adopt_still_runs_its_chain_alone(pulled: Checkout) -> No
     told = pulled.run("lorap", "adopt")
     assert f"{ADAPTER}: made from other settings (tune)\n" in told
     assert told.endswith("demo: 14 artifacts taken over, 13 to be made again, 0 missing\n")
-    chain = {"tune", "redecompose", "evaluate_adapter", "evaluate_redecomposed", "report"}
+    chain = {"tune", "redecompose", *measuring("adapter", "redecomposed"), "report"}
     assert steps_of(pulled.run("snakemake", "-n")) == chain
 
 
@@ -94,7 +94,7 @@ def test_a_meta_edited_by_hand_is_found_and_its_artifact_made_again(pulled: Chec
     told = pulled.run("lorap", "verify", ok=False)
     assert f"{MEASURED}: made from another model than" in told
     pulled.run("lorap", "adopt")
-    assert steps_of(pulled.run("snakemake", "-n")) == {"evaluate_compressed", "report"}
+    assert steps_of(pulled.run("snakemake", "-n")) == {"cost_compressed", "report"}
     pulled.run("snakemake")
     assert "demo: 27 of 27" in pulled.run("lorap", "verify", "--bytes")
 
@@ -105,7 +105,7 @@ def test_a_flipped_byte_is_found_and_made_again_with_what_follows(pulled: Checko
     data[-1] ^= 1
     weights.write_bytes(data)
     assert "damaged, adapter_model.safetensors has other bytes" in pulled.run("lorap", "adopt", "--bytes")
-    chain = {"tune", "redecompose", "evaluate_adapter", "evaluate_redecomposed", "report"}
+    chain = {"tune", "redecompose", *measuring("adapter", "redecomposed"), "report"}
     assert steps_of(pulled.run("snakemake", "-n")) == chain
 
 
@@ -122,7 +122,7 @@ def test_comments_rerun_nothing_and_code_its_step_and_what_follows(copy_of_made:
     edit(copy_of_made, "report/figures/style.py", "\n\n", "\n\nEXTRA = 1\n")
     assert steps_of(copy_of_made.run("snakemake", "-n")) == {"report"}, "no plot recompresses a model"
     edit(copy_of_made, "tuning/rejoin.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
-    assert steps_of(copy_of_made.run("snakemake", "-n")) == {"redecompose", "evaluate_redecomposed", "report"}
+    assert steps_of(copy_of_made.run("snakemake", "-n")) == {"redecompose", *measuring("redecomposed"), "report"}
 
 
 def test_a_harmless_code_change_is_accepted_by_a_command_that_is_recorded(copy_of_made: Checkout) -> None:

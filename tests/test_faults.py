@@ -13,7 +13,7 @@ import pytest
 
 from lorap.files import new_folder, sha256_file
 from tests.disturbed import SPECTRA, leftovers
-from tests.workflow import NOTHING, Checkout, steps_of
+from tests.workflow import NOTHING, Checkout, measuring, steps_of
 
 pytestmark = pytest.mark.system
 
@@ -43,7 +43,7 @@ def test_a_failing_job_stops_its_chain_alone_and_is_made_once_it_can_be(
     before = copy_of_made.stamps()
     row = json.dumps({"instruction": "Say it.", "input": "", "output": "It."})
     (tmp_path / "rows.jsonl").write_text(f"{row}\n" * 24)
-    assert steps_of(copy_of_made.run("snakemake")) == {"tune", "evaluate_adapter", "report"}
+    assert steps_of(copy_of_made.run("snakemake")) == {"tune", *measuring("adapter"), "report"}
     after = copy_of_made.stamps()
     assert all("/report/" in name or name.count("/") == 2 for name in before if after[name] != before[name])
     assert "demo: 31 of 31" in copy_of_made.run("lorap", "verify", "--bytes")
@@ -52,9 +52,10 @@ def test_a_failing_job_stops_its_chain_alone_and_is_made_once_it_can_be(
 @pytest.mark.parametrize(
     ("file", "chain"),
     [
-        (f"{LORAP}/model.safetensors", {"compress", "evaluate_compressed", "report"}),
-        (f"results/demo/redecompose/{TUNED}/exact/meta.json", {"redecompose", "evaluate_redecomposed", "report"}),
+        (f"{LORAP}/model.safetensors", {"compress", *measuring("compressed"), "report"}),
+        (f"results/demo/redecompose/{TUNED}/exact/meta.json", {"redecompose", *measuring("redecomposed"), "report"}),
         (f"results/demo/evaluate/{TUNED}/adapter/perplexity.json", {"evaluate_adapter", "report"}),
+        (f"results/demo/evaluate/{TUNED}/exact/cost.json", {"cost_redecomposed", "report"}),
         ("results/demo/report/figures/spectra.pdf", {"report"}),
     ],
 )
@@ -79,7 +80,7 @@ def test_a_file_that_snakemake_does_not_know_of_is_missed_by_verify_and_made_aga
         "lorap", "verify", ok=False
     )
     copy_of_made.run("lorap", "adopt")
-    assert steps_of(copy_of_made.run("snakemake", "-n")) == {"compress", "evaluate_compressed", "report"}
+    assert steps_of(copy_of_made.run("snakemake", "-n")) == {"compress", *measuring("compressed"), "report"}
 
 
 @pytest.mark.slow

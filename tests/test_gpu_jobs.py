@@ -20,6 +20,26 @@ def test_only_a_job_of_the_workflow_takes_a_device_and_only_where_it_may_choose(
         assert done.err.count("lorap: has GPU 0\n") == taken
 
 
+@pytest.mark.system
+@pytest.mark.parametrize(("devices", "share"), [("0,1,2,3", 4), ("", 8)])
+def test_as_many_jobs_run_at_once_as_there_are_gpus_and_only_timing_runs_alone(
+    tmp_path: Path, tiny_folder: Path, devices: str, share: int
+) -> None:
+    checkout = make_checkout(tmp_path / "checkout", tiny_folder)
+    options = ("--cores", "16", "--resources", "gpu=4", "--quiet", "host")
+    planned = checkout.run("snakemake", "-n", *options, CUDA_VISIBLE_DEVICES=devices)
+    jobs = [block.partition("\n\n")[0] for block in planned.split("\nrule ")[1:]]
+    threads = {job.partition(":")[0]: int(*re.findall(r"threads: (\d+)", job) or "1") for job in jobs}
+    kinds = ("dense", "compressed", "adapter", "redecomposed")
+    alone = dict.fromkeys([f"cost_{kind}" for kind in kinds], 16)
+    computing = ("compress", "tune", "redecompose", "spectra", *(f"evaluate_{kind}" for kind in kinds))
+    assert threads == alone | dict.fromkeys(computing, share) | dict.fromkeys(
+        ("fetch", "calibrate", "report", "all"), 1
+    )
+    on_gpu = {job.partition(":")[0] for job in jobs if "gpu=1" in job}
+    assert on_gpu == ({*alone, *computing} if devices else set())
+
+
 @pytest.mark.slow
 def test_jobs_that_run_at_once_in_the_workflow_have_devices_of_their_own(tmp_path: Path, tiny_folder: Path) -> None:
     checkout = make_checkout(tmp_path / "checkout", tiny_folder)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from lorap.artifacts.grid import Cell
-from lorap.artifacts.grid_specs import compress_spec, fetch_spec, suite_spec, tune_spec
+from lorap.artifacts.grid_specs import compress_spec, cost_spec, fetch_spec, suite_spec, tune_spec
 from lorap.artifacts.specs import CompressSpec
 from lorap.errors import LorapError
 from lorap.machine import needs
@@ -114,6 +114,10 @@ def test_tuning_and_measuring_hold_the_whole_model(params: Params) -> None:
     model = 2 * LLAMA_7B.parameters
     assert needs.tune(LLAMA_7B, tune).device > needs.tune(LLAMA_7B, frugal).device > model
     assert needs.evaluate(LLAMA_7B, suite).device > model + 2 * 8 * 2048 * 32000  # logits of a batch of windows
+    once = cost_spec(params)
+    some = once.model_copy(update={"cost": once.cost.model_copy(update={"batches": [1]})})
+    assert needs.cost(LLAMA_7B, once).device > needs.cost(LLAMA_7B, some).device > model
+    assert needs.cost(LLAMA_7B, once).work == 9 * needs.cost(LLAMA_7B, some).work, "batches of 1 and of 8"
     text = suite.model_copy(update={"zeroshot": None})
     assert needs.evaluate(LLAMA_7B, text).work < needs.evaluate(LLAMA_7B, suite).work
 

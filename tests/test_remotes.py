@@ -10,11 +10,11 @@ import pytest
 from lorap.files import KINDS
 from tests.s3_server import BUCKET, LET_THROUGH, NOBODY, key_of, serve_s3, wait_for
 from tests.sharing import ADAPTER, Shared, cache_of, cached, damaged, lists
-from tests.workflow import NOTHING, ROOT, Checkout, steps_of
+from tests.workflow import NOTHING, ROOT, Checkout, measuring, steps_of
 
 pytestmark = pytest.mark.system
 
-CHAIN = {"tune", "redecompose", "evaluate_adapter", "evaluate_redecomposed", "report"}
+CHAIN = {"tune", "redecompose", *measuring("adapter", "redecomposed"), "report"}
 UP_TO_DATE = "Data and pipelines are up to date."
 AMBIENT = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 

@@ -121,13 +121,14 @@ def assert_whole(checkout: Checkout, undisturbed: Checkout) -> None:
 def test_every_step_is_a_job_of_the_cluster(checkout: Checkout, undisturbed: Checkout) -> None:
     printed = checkout.run(*ON_SLURM, limit=HOUR)
     done = jobs(checkout.folder)
-    assert printed.count("has been submitted with SLURM jobid") == len(done) == 15
+    assert printed.count("has been submitted with SLURM jobid") == len(done) == 21
     assert {job["state"] for job in done} == {"COMPLETED"}
     rules = [job["rule"].removeprefix("rule_").split("_wildcards_")[0] for job in done]
     counts = {rule: rules.count(rule) for rule in rules}
     assert counts == {
         "fetch": 1, "calibrate": 1, "spectra": 1, "compress": 2, "tune": 1, "redecompose": 2,
         "evaluate_dense": 1, "evaluate_compressed": 2, "evaluate_adapter": 1, "evaluate_redecomposed": 2, "report": 1,
+        "cost_dense": 1, "cost_compressed": 2, "cost_adapter": 1, "cost_redecomposed": 2,
     }  # fmt: skip
     asked = {rule: job["memory"] for rule, job in zip(rules, done, strict=True)}
     params = load_params(checkout.folder / "params.yaml")
@@ -174,7 +175,7 @@ def test_a_node_that_vanishes_and_comes_back_costs_its_jobs_alone(checkout: Chec
     run.result()
     ended = {job["id"]: job["state"] for job in jobs(checkout.folder)}
     assert {ended[job] for job in lost} == {"COMPLETED"}, "Slurm started them anew"
-    assert len(ended) == 15, "and no other"
+    assert len(ended) == 21, "and no other"
     assert_whole(checkout, undisturbed)
 
 

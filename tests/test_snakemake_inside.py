@@ -115,7 +115,22 @@ rule all:
     assert "its.log:\n    last words\n" in snakemake(tmp_path, rules, ok=False)
 
 
-def test_a_job_may_take_all_cores_or_half_of_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("devices", "options", "told"),
+    [
+        ("", ("--cores", "1"), "1 1"),
+        ("", ("--cores", "2"), "2 1"),
+        ("", ("--cores", "5", "--resources", "gpu=4"), "5 2"),
+        ("0,1,2,3", ("--cores", "16", "--resources", "gpu=1"), "16 8"),
+        ("0,1,2,3", ("--cores", "16", "--resources", "gpu=3"), "16 5"),
+        ("0,1,2,3", ("--cores", "16", "--resources", "gpu=8"), "16 4"),
+        ("0,1,2,3", ("--cores", "16"), "16 4"),
+        ("0,1,2,3", ("--cores", "2"), "2 1"),
+    ],
+)
+def test_a_job_may_take_all_cores_or_its_share(
+    tmp_path: Path, devices: str, options: tuple[str, ...], told: str
+) -> None:
     rules = """
 print("cores", *inside.cores_of_a_job(workflow), file=sys.stderr)
 
@@ -123,8 +138,7 @@ rule all:
     output: "made"
     shell: "touch {output}"
 """
-    for cores, told in (("1", "cores 1 1"), ("2", "cores 2 1"), ("5", "cores 5 2")):
-        assert told in snakemake(tmp_path, rules, "-n", "--cores", cores)
+    assert f"cores {told}\n" in snakemake(tmp_path, rules, "-n", *options, CUDA_VISIBLE_DEVICES=devices)
 
 
 @pytest.mark.parametrize(("devices", "gpus"), [("", 0), ("0,1", 1)])

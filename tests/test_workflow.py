@@ -88,13 +88,14 @@ def test_the_paper_grid_is_planned_to_the_last_job_without_network_or_gpu() -> N
     }
     cells, recovered, models = len(compressed_cells(grid)), recovered_cells(grid), len(grid.models)
     assert len(all_cells(grid)) == models + cells + len(recovered)
-    assert jobs["compress"] == jobs["evaluate_compressed"] == cells
+    assert jobs["compress"] == jobs["evaluate_compressed"] == jobs["cost_compressed"] == cells
     assert jobs["tune"] == len(tuned_cells(grid)) > 0
     adapters = sum(cell.kept_as == "adapter" for cell in recovered)
-    assert jobs["evaluate_adapter"] == adapters
-    assert jobs["redecompose"] == jobs["evaluate_redecomposed"] == len(recovered) - adapters
+    assert jobs["evaluate_adapter"] == jobs["cost_adapter"] == adapters
+    joined = len(recovered) - adapters
+    assert jobs["redecompose"] == jobs["evaluate_redecomposed"] == jobs["cost_redecomposed"] == joined
     assert jobs["calibrate"] == len(list(calibrations(grid)))
-    assert jobs["fetch"] == jobs["evaluate_dense"] == jobs["spectra"] == models
+    assert jobs["fetch"] == jobs["evaluate_dense"] == jobs["cost_dense"] == jobs["spectra"] == models
     assert jobs["report"] == 1
 
 

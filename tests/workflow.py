@@ -111,6 +111,11 @@ def steps_of(planned: str) -> set[str]:
     return {line.split()[0] for line in table.splitlines() if line[-1:].isdigit()} - {"all"}
 
 
+def measuring(*kinds: str) -> set[str]:
+    """The rules that measure cells of some kinds."""
+    return {f"{rule}_{kind}" for rule in ("evaluate", "cost") for kind in kinds}
+
+
 def make_checkout(folder: Path, model: Path) -> Checkout:
     """A checkout whose demo grid has two cells of a tiny local model."""
     folder.mkdir(parents=True)

@@ -4,6 +4,7 @@ from lorap.artifacts.grid import RANKS, Cell, calibrations, compressed_cells, tu
 from lorap.artifacts.specs import (
     CalibrateSpec,
     CompressSpec,
+    CostSpec,
     FetchSpec,
     PerplexitySpec,
     RedecomposeSpec,
@@ -54,10 +55,15 @@ def redecompose_spec(params: Params, kept_as: str) -> RedecomposeSpec:
 
 
 def suite_spec(params: Params, grid: Grid, cell: Cell) -> SuiteSpec:
-    """The spec of measuring a cell of a grid."""
+    """The spec of measuring how good a cell of a grid is."""
     protocols = {name: perplexity_spec(params, name) for name in grid.perplexity}
     zeroshot = zeroshot_spec(params, grid.zeroshot) if grid.zeroshot and wants_zeroshot(grid, cell) else None
-    return SuiteSpec(perplexity=protocols, cost=params.evaluate.cost, zeroshot=zeroshot).sealed()
+    return SuiteSpec(perplexity=protocols, zeroshot=zeroshot).sealed()
+
+
+def cost_spec(params: Params) -> CostSpec:
+    """The spec of measuring what a model costs."""
+    return CostSpec(cost=params.evaluate.cost, dtype="auto").sealed()
 
 
 def zeroshot_spec(params: Params, name: str) -> ZeroshotSpec:

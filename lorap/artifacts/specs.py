@@ -126,6 +126,10 @@ class CostSpec(Spec):
     cost: Cost
     dtype: Dtype
 
+    def modules(self) -> set[str]:
+        """Also those that load the model, whose form its times are of."""
+        return super().modules() | {"lorap.tuning.loading"}
+
 
 class ZeroshotSpec(Spec):
     """Tasks and how many documents of each, drawn with a seed."""
@@ -144,11 +148,10 @@ class SpectraSpec(Spec):
 
 
 class SuiteSpec(Spec):
-    """All measurements of one model, which is loaded once for them."""
+    """How good a model is: all that is asked of it with one loading."""
 
     module = "lorap.evaluation.suite"
     perplexity: dict[Name, PerplexitySpec]
-    cost: Cost
     zeroshot: ZeroshotSpec | None
 
 

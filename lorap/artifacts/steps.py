@@ -21,6 +21,7 @@ from lorap.artifacts.grid import (
 from lorap.artifacts.grid_specs import (
     calibrate_spec,
     compress_spec,
+    cost_spec,
     fetch_spec,
     redecompose_spec,
     report_spec,
@@ -29,29 +30,52 @@ from lorap.artifacts.grid_specs import (
     tune_spec,
 )
 from lorap.artifacts.step import Step, file, folder, manifest, report
+from lorap.settings.schema import Grid
 
 
 def measured_by(cell: Cell) -> str:
-    """The name of the step that measures a cell."""
+    """The name of the step that measures how good a cell is."""
+    return f"evaluate_{_kind(cell)}"
+
+
+def _kind(cell: Cell) -> str:
     if cell.method is None:
-        return "evaluate_dense"
+        return "dense"
     if cell.tuning is None:
-        return "evaluate_compressed"
-    return "evaluate_adapter" if cell.kept_as == ADAPTER else "evaluate_redecomposed"
+        return "compressed"
+    return "adapter" if cell.kept_as == ADAPTER else "redecomposed"
 
 
-def _evaluate(name: str, path: str, **inputs: str) -> Step:
-    """A step that takes all measurements of a model, which is loaded once for them."""
-    return Step(
-        name,
+def _measure(kind: str, path: str, **inputs: str) -> tuple[Step, Step]:
+    """The two steps that measure a kind of cells: how good they are, and what they cost.
+
+    Two, because times are taken alone on the machine, and no other measurement should have to wait for that.
+    """
+
+    def cells(grid: Grid) -> list[Cell]:
+        return [cell for cell in all_cells(grid) if _kind(cell) == kind]
+
+    quality = Step(
+        f"evaluate_{kind}",
         stage="evaluate",
         inputs=inputs,
-        outputs=tuple(file(f"evaluate/{path}/{measurement}") for measurement in names.MEASUREMENTS),
-        cells=lambda grid: [cell for cell in all_cells(grid) if measured_by(cell) == name],
+        outputs=tuple(file(f"evaluate/{path}/{measurement}") for measurement in names.QUALITY),
+        cells=cells,
         spec=lambda params, grid, cell: suite_spec(params, params.grids[grid], cell),
-        settings=("corpora", "evaluate", "seed"),
+        settings=("corpora", "evaluate.batch", "evaluate.perplexity", "evaluate.zeroshot", "seed"),
         on_gpu=True,
     )
+    cost = Step(
+        f"cost_{kind}",
+        stage="evaluate",
+        inputs=inputs,
+        outputs=(file(f"evaluate/{path}/{names.COST}"),),
+        cells=cells,
+        spec=lambda params, grid, cell: cost_spec(params),
+        settings=("evaluate.cost",),
+        on_gpu=True,
+    )
+    return quality, cost
 
 
 _TO_REPORT = (
@@ -104,10 +128,10 @@ _TO_REPORT = (
         settings=("compress.batch",),
         on_gpu=True,
     ),
-    _evaluate("evaluate_dense", DENSE, model="fetch"),
-    _evaluate("evaluate_compressed", COMPRESSED, model="compress"),
-    _evaluate("evaluate_adapter", f"{TUNED}/{ADAPTER}", model="compress", adapter="tune"),
-    _evaluate("evaluate_redecomposed", KEPT, model="redecompose"),
+    *_measure("dense", DENSE, model="fetch"),
+    *_measure("compressed", COMPRESSED, model="compress"),
+    *_measure("adapter", f"{TUNED}/{ADAPTER}", model="compress", adapter="tune"),
+    *_measure("redecomposed", KEPT, model="redecompose"),
     Step(
         "spectra",
         stage="evaluate",

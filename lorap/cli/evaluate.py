@@ -7,7 +7,7 @@ from typing import Any
 
 from lorap.api.devices import on_device
 from lorap.api.measuring import Measure, measure, measure_spec
-from lorap.artifacts.specs import SpectraSpec, SuiteSpec
+from lorap.artifacts.specs import CostSpec, SpectraSpec, SuiteSpec
 from lorap.cli import options
 from lorap.cli.output import announce, print_json
 from lorap.settings.config import parse_spec
@@ -65,6 +65,7 @@ def _cost_options(parser: ArgumentParser) -> None:
     parser.add_argument("--dtype", help="to compute in (default: the folder's)")
     options.add_device(parser)
     options.add_json(parser)
+    options.add_spec(parser)
     options.add_out(parser, "the JSON file to make")
     options.add_common(parser, run, "lorap evaluate cost --model small --out cost.json")
 
@@ -103,8 +104,9 @@ MEASURES = {
     "zeroshot": ("answer multiple-choice tasks of lm-eval without examples", _zeroshot_options),
     "cost": ("count parameters and MACs, measure memory, latency and throughput", _cost_options),
     "spectra": ("measure how low-rank a dense model's weights are, by depth", _spectra_options),
-    "suite": ("take several measurements with one loading of the model", _suite_options),
+    "suite": ("measure perplexities and zero-shot tasks with one loading of the model", _suite_options),
 }
+STEPS: dict[str, type[CostSpec | SpectraSpec]] = {"cost": CostSpec, "spectra": SpectraSpec}  # also of the workflow
 
 
 def run(arguments: Namespace) -> None:
@@ -113,7 +115,7 @@ def run(arguments: Namespace) -> None:
     if isinstance(wanted.get("tasks"), str):
         wanted["tasks"] = wanted["tasks"].split(",")
     if getattr(arguments, "spec", None):
-        spec: Measure = parse_spec(SpectraSpec, arguments.spec)
+        spec: Measure = parse_spec(STEPS[arguments.measure], arguments.spec)
     else:
         spec = measure_spec(arguments.measure, arguments.params, **wanted)
     files = {name: value for name, value in wanted.items() if isinstance(value, Path)}
@@ -134,10 +136,10 @@ def _scores(tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]
 
 
 def run_all(arguments: Namespace) -> None:
-    """Takes all measurements that the workflow wants of a model."""
+    """Measures how good a model is, as the workflow wants it."""
     from lorap.evaluation.suite import run_suite
 
     spec = parse_spec(SuiteSpec, arguments.spec)
-    with on_device(arguments.device, "evaluate.batch or evaluate.cost.batches") as device:
+    with on_device(arguments.device, "evaluate.batch") as device:
         run_suite(spec, arguments.model, arguments.adapter, arguments.out, device, arguments.quiet)
     announce(arguments.out)

@@ -1,13 +1,12 @@
-"""All measurements of one model with one loading of it, as the workflow wants them."""
+"""How good a model is, all with one loading of it, as the workflow wants it."""
 
 from pathlib import Path
 
 import torch
 
 from lorap.artifacts.meta import new_artifact
-from lorap.artifacts.names import COST, PERPLEXITY, ZEROSHOT
+from lorap.artifacts.names import PERPLEXITY, ZEROSHOT
 from lorap.artifacts.specs import SuiteSpec
-from lorap.evaluation.cost import measure_cost
 from lorap.evaluation.perplexity import measure_perplexity
 from lorap.evaluation.zeroshot import measure_zeroshot
 from lorap.files import write_json
@@ -18,15 +17,13 @@ from lorap.tuning.loading import load_tuned
 def run_suite(
     spec: SuiteSpec, folder: Path, adapter: Path | None, out: Path, device: torch.device, quiet: bool
 ) -> None:
-    """Writes ``cost.json``, ``perplexity.json`` with every protocol by name, and ``zeroshot.json``, each with its meta.
+    """Writes ``perplexity.json`` with every protocol by name, and ``zeroshot.json``, each with its meta.
 
     A model for which no zero-shot task is asked gets a ``zeroshot.json`` without tasks.
     """
     model = load_tuned(folder, adapter, device=device)
     tokenizer = load_tokenizer(folder)
     inputs = {"model": folder} | ({"adapter": adapter} if adapter else {})
-    with new_artifact(out / COST, spec, inputs, str(device)) as partial:
-        write_json(partial, measure_cost(spec.cost, model))
     with new_artifact(out / PERPLEXITY, spec, inputs, str(device)) as partial:
         protocols = spec.perplexity.items()
         write_json(partial, {name: measure_perplexity(p, model, tokenizer, None, quiet) for name, p in protocols})

@@ -7,7 +7,7 @@ Upper bounds in closed form, for a cluster that ends a job which takes more than
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SuiteSpec, TuneSpec
+from lorap.artifacts.specs import CompressSpec, CostSpec, RedecomposeSpec, SuiteSpec, TuneSpec
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 from lorap.settings.schema import Calibrate, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
@@ -155,6 +155,18 @@ def evaluate(sizes: Sizes, spec: SuiteSpec) -> Need:
         tokens += len(asked.tasks) * (asked.documents or WHOLE_TASK) * CHOICES * LENGTH
     device = sizes.parameters * width + pass_ + logits
     return Need(LIBRARIES + HARNESS + _mapped(sizes), device, tokens * sizes.parameters)
+
+
+def cost(sizes: Sizes, spec: CostSpec) -> Need:
+    """The whole model, a prompt of the largest batch on its way through it, and its keys and values."""
+    asked, width = spec.cost, sizes.width(spec.dtype)
+    tokens = max(asked.batches) * (asked.prompt + asked.new_tokens)
+    kept = sizes.layers * tokens * 2 * sizes.hidden * width  # at most: groups of heads may share them
+    device = sizes.parameters * width + _pass(sizes, tokens, width) + kept
+    runs = (asked.warmup + asked.repeats) * sum(asked.batches)
+    return Need(
+        LIBRARIES + HARNESS + _mapped(sizes), device, runs * (asked.prompt + asked.new_tokens) * sizes.parameters
+    )
 
 
 def report() -> Need:

@@ -32,6 +32,8 @@ def need_of(spec: specs.Spec, sizes: Callable[[], Sizes], windows: Calibrate) ->
             return needs.redecompose(sizes(), spec, windows)
         case specs.SuiteSpec():
             return needs.evaluate(sizes(), spec)
+        case specs.CostSpec():
+            return needs.cost(sizes(), spec)
         case specs.SpectraSpec():
             return needs.spectra(sizes(), windows, spec.batch)
         case specs.ReportSpec():

@@ -52,7 +52,10 @@ def take_turn(workflow: Any) -> None:
 
 
 def cores_of_a_job(workflow: Any) -> tuple[int, int]:
-    """The most cores that a job takes, and half of them, which is enough for one that also loads and writes.
+    """The most cores that a job takes, and the share of one beside which others run.
+
+    Half of them is enough for a job that also loads and writes; where more than two jobs may each have one of this
+    machine's GPUs (``--resources gpu=4``), it is as many as let all of these run at once.
 
     A rule's threads are settled when the rules are read, before any job has resources. Inside a job of Slurm, where
     Snakemake reads the rules again, both are what the job has been given, whatever the node has.
@@ -60,7 +63,15 @@ def cores_of_a_job(workflow: Any) -> tuple[int, int]:
     if workflow.remote_exec and (given := os.getenv("SLURM_CPUS_PER_TASK")):
         return int(given), int(given)
     cores = workflow.cores or 1
-    return cores, max(1, cores // 2)
+    return cores, max(1, cores // max(2, _gpus_at_once(workflow)))
+
+
+def _gpus_at_once(workflow: Any) -> int:
+    """How many of this machine's GPUs jobs may have at once: all, unless ``--resources gpu=1`` limits them."""
+    if workflow.nodes is not None:  # jobs are sent elsewhere
+        return 0
+    asked, found = workflow.global_resources.get("gpu"), len(devices())
+    return found if asked is None else min(int(asked.value), found)
 
 
 def gpus_of_a_job(workflow: Any) -> int:

@@ -38,18 +38,22 @@ def chain(spec: ReportSpec, folder: Path) -> list[Progress]:
     """The stages that the grid has, in the order of the rules; one that makes nothing is left out."""
     found = []
     for stage, steps in STAGES.items():
-        made = [_made(spec, folder, step, cell) for step in steps for cell in step.cells(spec.grid)]
+        made = dict(_made(spec, folder, step, cell) for step in steps for cell in step.cells(spec.grid))
         wanted = len(catalogue.TABLES) + len(catalogue.FIGURES) if stage == "report" else len(made)
-        found.append(Progress(stage, MAKES[stage], needs(stage), wanted, [name for name, there in made if not there]))
+        missing = [name for name, there in made.items() if not there]
+        found.append(Progress(stage, MAKES[stage], needs(stage), wanted, missing))
     return [progress for progress in found if progress.wanted]
 
 
 def _made(spec: ReportSpec, folder: Path, step: Step, cell: Cell) -> tuple[str, bool]:
-    """What a step makes of a cell, and whether it is there; a report that is being written counts as there."""
-    if len(step.outputs) > 1:
+    """What a step makes of a cell, and whether it is there; a report that is being written counts as there.
+
+    The measurements of a cell, which two steps take, count as one.
+    """
+    made = step.outputs[0].of(cell)
+    if made.root == measured(cell):
         return measured(cell), not lacks(spec, folder, cell)
-    meta = step.outputs[0].of(cell).meta
-    return meta, step.takes_all or (folder / meta).is_file()
+    return made.meta, step.takes_all or (folder / made.meta).is_file()
 
 
 def lacks(spec: ReportSpec, folder: Path, cell: Cell) -> list[str]:
