@@ -33,9 +33,8 @@ def test_as_many_jobs_run_at_once_as_there_are_gpus_and_only_timing_runs_alone(
     kinds = ("dense", "compressed", "adapter", "redecomposed")
     alone = dict.fromkeys([f"cost_{kind}" for kind in kinds], 16)
     computing = ("compress", "tune", "redecompose", "spectra", *(f"evaluate_{kind}" for kind in kinds))
-    assert threads == alone | dict.fromkeys(computing, share) | dict.fromkeys(
-        ("fetch", "calibrate", "report", "all"), 1
-    )
+    others = dict.fromkeys(("fetch", "calibrate", "report", "all"), 1)
+    assert threads == alone | dict.fromkeys(computing, share) | others
     on_gpu = {job.partition(":")[0] for job in jobs if "gpu=1" in job}
     assert on_gpu == ({*alone, *computing} if devices else set())
 

@@ -55,7 +55,7 @@ def flip(file: str) -> Callable[[Path], None]:
             f"redecompose/{CELL}/alpaca/exact: its adapter is missing",
             f"redecompose/{CELL}/alpaca/truncated: its adapter is missing",
             *(f"evaluate/{CELL}/alpaca/adapter/{name}.json: its adapter is missing"
-              for name in ("cost", "perplexity", "zeroshot")),
+              for name in ("perplexity", "zeroshot", "cost")),
             f"report: its tune/{CELL}/alpaca is missing",
         ], 6),
         (edit(f"evaluate/{CELL}/cost.json.meta.json", id="0" * 64), [

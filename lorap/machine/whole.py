@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from lorap.artifacts.specs import PerplexitySpec, SuiteSpec, TuneSpec
+from lorap.artifacts.specs import CostSpec, PerplexitySpec, SuiteSpec, TuneSpec
 from lorap.files import read_json
 from lorap.machine.needs import CHOICES, LENGTH, WHOLE_TASK, WHOLE_TEXT, rows_trained
 from lorap.machine.passes import Amount, Tokens, head_pass, layer_pass
 from lorap.machine.speeds import Machine
 from lorap.machine.streaming import Model, Terms, multiplied_out, seconds_of
 from lorap.model.layer_plan import PROJECTIONS, LayerPlan
-from lorap.settings.schema import Cost, Zeroshot
+from lorap.settings.schema import Zeroshot
 from lorap.settings.sources import CorpusSource, ModelSource
 
 COUNTED = read_json(Path(__file__).with_name("texts.json"))  # what the texts and tasks of params.yaml hold
@@ -77,33 +77,45 @@ def beside(model: Model, plan: LayerPlan, rank: int, dropout: bool = False) -> A
 
 
 def measuring(machine: Machine, model: Model, spec: SuiteSpec, plan: LayerPlan, adapter: int = 0) -> Terms:
-    """Seconds of all measurements of a model, beside whose weights an adapter of some rank may stand."""
+    """Seconds of measuring how good a model is, beside whose weights an adapter of some rank may stand."""
     dtype = model.dtype()
-    width, size = model.sizes.width(dtype), model.stored(plan, model.sizes.width(dtype))
-    added = beside(model, plan, adapter)
 
     def passes(count: float, length: float) -> Amount:
-        tokens = Tokens(count, length)
-        return _through(model, plan, tokens, width) + head_pass(model.sizes, count, width) + added * count
+        return _answering(model, plan, adapter, Tokens(count, length))
 
     scored = sum((passes(tokens_of(one), one.seqlen) for one in spec.perplexity.values()), Amount())
-    terms = {
-        "start": machine.start(harness=bool(adapter or spec.zeroshot)),
-        "reading": machine.take(size, "read"),
-        "perplexity": seconds_of(scored, machine, model, dtype),
-        "cost": _timing(machine, model, spec.cost, passes(spec.cost.prompt, spec.cost.prompt), size),
-    }
+    terms = _loading(machine, model, plan, bool(adapter or spec.zeroshot))
+    terms["perplexity"] = seconds_of(scored, machine, model, dtype)
     if spec.zeroshot:
         asked = sum((passes(count, length) for count, length in _asked(spec.zeroshot.zeroshot)), Amount())
         terms["zero-shot"] = seconds_of(asked, machine, model, dtype)
+    return terms
+
+
+def timing(machine: Machine, model: Model, spec: CostSpec, plan: LayerPlan, adapter: int = 0) -> Terms:
+    """Seconds of timing prompts, and tokens after them, for each of which all weights are read."""
+    cost, dtype = spec.cost, model.dtype()
+    runs = cost.warmup + cost.repeats
+    prompt = _answering(model, plan, adapter, Tokens(cost.prompt, cost.prompt))
+    weights = model.stored(plan, model.sizes.width(dtype))
+    return _loading(machine, model, plan, bool(adapter)) | {
+        "prompts": seconds_of(prompt * (runs * sum(cost.batches)), machine, model, dtype),
+        "tokens": runs * len(cost.batches) * cost.new_tokens * machine.take(weights, "move"),
+    }
+
+
+def _loading(machine: Machine, model: Model, plan: LayerPlan, harness: bool) -> Terms:
+    """Seconds until a model is where it computes."""
+    size = model.stored(plan, model.sizes.width())
+    terms = {"start": machine.start(harness=harness), "reading": machine.take(size, "read")}
     return terms | ({"transfer": machine.take(size, "transfer")} if machine.gpu else {})
 
 
-def _timing(machine: Machine, model: Model, cost: Cost, prompt: Amount, size: int) -> float:
-    """Seconds of timing prompts, and tokens after them, for each of which all weights are read."""
-    runs = (cost.warmup + cost.repeats) * len(cost.batches)
-    prompts = seconds_of(prompt * (sum(cost.batches) * runs / len(cost.batches)), machine, model, model.dtype())
-    return prompts + runs * cost.new_tokens * machine.take(size, "move")
+def _answering(model: Model, plan: LayerPlan, adapter: int, tokens: Tokens) -> Amount:
+    """What a forward pass with logits takes, beside whose weights an adapter of some rank may stand."""
+    width = model.sizes.width(model.dtype())
+    head = head_pass(model.sizes, tokens.count, width)
+    return _through(model, plan, tokens, width) + head + beside(model, plan, adapter) * tokens.count
 
 
 def tokens_of(spec: PerplexitySpec) -> float:

@@ -97,6 +97,11 @@ class _Made:
         return self.params.tune[self.cell.tuning].rank if self.cell.tuning else 0
 
     @property
+    def beside(self) -> int:
+        """The rank of an adapter that stays beside the weights."""
+        return self.adapter if self.cell.kept_as == "adapter" else 0
+
+    @property
     def kept(self) -> LayerPlan:
         """After re-decomposition, too."""
         joined = self.cell.kept_as == "exact"
@@ -131,8 +136,9 @@ def _terms(spec: Spec, machine: Machine, made: _Made, windows: Calibrate) -> Ter
         case specs.RedecomposeSpec():
             return layerwise.redecomposing(machine, made.model, spec, windows, made.plan, made.adapter)
         case specs.SuiteSpec():
-            beside = made.adapter if made.cell.kept_as == "adapter" else 0
-            return whole.measuring(machine, made.model, spec, made.kept, beside)
+            return whole.measuring(machine, made.model, spec, made.kept, made.beside)
+        case specs.CostSpec():
+            return whole.timing(machine, made.model, spec, made.kept, made.beside)
         case specs.SpectraSpec():
             return layerwise.spectral(machine, made.model, windows)
         case specs.ReportSpec():

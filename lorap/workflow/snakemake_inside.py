@@ -70,8 +70,8 @@ def _gpus_at_once(workflow: Any) -> int:
     """How many of this machine's GPUs jobs may have at once: all, unless ``--resources gpu=1`` limits them."""
     if workflow.nodes is not None:  # jobs are sent elsewhere
         return 0
-    asked, found = workflow.global_resources.get("gpu"), len(devices())
-    return found if asked is None else min(int(asked.value), found)
+    asked, found = workflow.global_resources.get("gpu").value, len(devices())
+    return found if asked is None else min(asked, found)
 
 
 def gpus_of_a_job(workflow: Any) -> int:

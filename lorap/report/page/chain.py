@@ -1,11 +1,11 @@
 """The steps of a grid and how far each has come: what the page draws, and what it warns of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorap.artifacts import catalogue, names
-from lorap.artifacts.grid import Cell, wants_zeroshot
+from lorap.artifacts.grid import Cell, all_cells, wants_zeroshot
 from lorap.artifacts.places import measured, needs
 from lorap.artifacts.specs import ReportSpec
 from lorap.artifacts.step import Step
@@ -36,23 +36,24 @@ class Progress:
 
 def chain(spec: ReportSpec, folder: Path) -> list[Progress]:
     """The stages that the grid has, in the order of the rules; one that makes nothing is left out."""
+    lacking = {measured(cell): lacks(spec, folder, cell) for cell in all_cells(spec.grid)}
     found = []
     for stage, steps in STAGES.items():
-        made = dict(_made(spec, folder, step, cell) for step in steps for cell in step.cells(spec.grid))
+        made = dict(_made(lacking, folder, step, cell) for step in steps for cell in step.cells(spec.grid))
         wanted = len(catalogue.TABLES) + len(catalogue.FIGURES) if stage == "report" else len(made)
         missing = [name for name, there in made.items() if not there]
         found.append(Progress(stage, MAKES[stage], needs(stage), wanted, missing))
     return [progress for progress in found if progress.wanted]
 
 
-def _made(spec: ReportSpec, folder: Path, step: Step, cell: Cell) -> tuple[str, bool]:
+def _made(lacking: Mapping[str, list[str]], folder: Path, step: Step, cell: Cell) -> tuple[str, bool]:
     """What a step makes of a cell, and whether it is there; a report that is being written counts as there.
 
-    The measurements of a cell, which two steps take, count as one.
+    The measurements of a cell, which two steps take, count as one: ``lacking`` says by their folder what lacks.
     """
     made = step.outputs[0].of(cell)
-    if made.root == measured(cell):
-        return measured(cell), not lacks(spec, folder, cell)
+    if made.root in lacking:
+        return made.root, not lacking[made.root]
     return made.meta, step.takes_all or (folder / made.meta).is_file()
 
 
