@@ -33,7 +33,7 @@ GRID, CALIBRATION = "estimate", "pydoc-128x128"
 SHAPES = {256: 16, 512: 8, 1024: 4}  # layers by width
 HEAD, VOCABULARY = 64, 4096
 DECAY = 16  # singular values of queries and keys fall by so many powers of e from the first to the last
-TIMED = ("compress", "evaluate_compressed")
+TIMED = ("compress", "evaluate_compressed", "cost_compressed")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -93,6 +93,7 @@ def run_job(step: Step, job: Job, params: Params, folder: Path) -> float:
         "calibrate": ("calibrate", "--spec", spec, "--model", model, "--out", calibration),
         "compress": ("compress", "--spec", spec, "--model", model, "--calibration", calibration, "--out", small),
         "evaluate_compressed": ("evaluate", "suite", "--spec", spec, "--model", small, "--out", folder / "measured"),
+        "cost_compressed": ("evaluate", "cost", "--spec", spec, "--model", small, "--out", folder / "cost.json"),
     }
     return lorap(folder, *command[step.name])
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
-from lorap.artifacts.grid_specs import compress_spec, redecompose_spec, suite_spec, tune_spec
+from lorap.artifacts.grid_specs import compress_spec, cost_spec, redecompose_spec, suite_spec, tune_spec
 from lorap.artifacts.places import jobs
 from lorap.compression.planning import plan_model
 from lorap.machine.layerwise import compressing, redecomposing, spectral
@@ -16,7 +16,7 @@ from lorap.machine.named import named_gpu
 from lorap.machine.passes import Tokens, head_pass, layer_pass
 from lorap.machine.speeds import Constant, Machine
 from lorap.machine.streaming import Model, Terms
-from lorap.machine.whole import measuring, tuning
+from lorap.machine.whole import measuring, timing, tuning
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import dense_shape, read_raw_config, read_sizes
 from lorap.settings.config import load_params
@@ -89,6 +89,7 @@ def seconds(machine: Machine, model: Model, windows: Calibrate = WINDOWS) -> dic
         "spectra": spectral(machine, model, windows),
         "tune": tuning(machine, model, tune_spec(params, "alpaca"), plan),
         "evaluate": measuring(machine, model, suite, plan),
+        "cost": timing(machine, model, cost_spec(params), plan),
     }
 
 

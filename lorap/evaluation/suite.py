@@ -1,4 +1,4 @@
-"""How good a model is, all with one loading of it, as the workflow wants it."""
+"""How good a model is, as the workflow wants it: all with one loading, or layer by layer where it has no room."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from lorap.artifacts.meta import new_artifact
 from lorap.artifacts.names import PERPLEXITY, ZEROSHOT
 from lorap.artifacts.specs import SuiteSpec
 from lorap.evaluation.perplexity import measure_perplexity
+from lorap.evaluation.streamed import open_model
 from lorap.evaluation.zeroshot import measure_zeroshot
 from lorap.files import write_json
 from lorap.model.tokenizer import load_tokenizer
-from lorap.tuning.loading import load_tuned
 
 
 def run_suite(
@@ -21,7 +21,7 @@ def run_suite(
 
     A model for which no zero-shot task is asked gets a ``zeroshot.json`` without tasks.
     """
-    model = load_tuned(folder, adapter, device=device)
+    model = open_model(folder, adapter, None, device, quiet)
     tokenizer = load_tokenizer(folder)
     inputs = {"model": folder} | ({"adapter": adapter} if adapter else {})
     with new_artifact(out / PERPLEXITY, spec, inputs, str(device)) as partial:
