@@ -36,6 +36,7 @@ from lorap.compression.planning import plan_model
 from lorap.compression.run import compress_layer
 from lorap.core.factorise import factorise
 from lorap.files import write_json
+from lorap.machine.heap import keep_freed
 from lorap.model.folder import read_config
 
 SQUARE, RANK = 2048, 512  # of the weight that is factored alone
@@ -57,11 +58,13 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def lorap_seconds(args: argparse.Namespace, windows: Tensor) -> dict[str, float]:
+def lorap_seconds(args: argparse.Namespace, windows: Tensor, dtype: torch.dtype) -> dict[str, float]:
     """Seconds of the work on all layers, and of the same with streaming the weights from disk."""
     started, work, spec = time.perf_counter(), 0.0, spec_of(args)
-    plan = plan_model(read_config(args.model), spec.method, spec.sparsity)
-    loop = LayerLoop(plan.dense, args.model, windows, torch.float32, CPU, args.batch)
+    config = read_config(args.model)
+    config.dtype = dtype
+    plan = plan_model(config, spec.method, spec.sparsity)
+    loop = LayerLoop(plan.dense, args.model, windows, dtype, CPU, args.batch)
     for index, layer in loop:
         layer_started = time.perf_counter()
         compress_layer(loop, index, layer, plan, spec.method)
@@ -75,7 +78,9 @@ def time_compression(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     dense_pass(model, windows[: args.batch], args.batch)
     runs = []
     for _ in range(args.repeats):
-        run = {"dense pass": seconds(dense_pass, model, windows, args.batch)} | lorap_seconds(args, windows)
+        run = {"dense pass": seconds(dense_pass, model, windows, args.batch)}
+        run |= lorap_seconds(args, windows, torch.float32)
+        run["lorap, bfloat16 passes"] = lorap_seconds(args, windows, torch.bfloat16)["lorap"]
         run["plain procedure"] = seconds(plain_procedure, dense_model(args), windows, args.sparsity)
         runs.append(run)
     medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
@@ -126,6 +131,7 @@ def main() -> None:
     """Measures, prints the table and writes the JSON."""
     args = parse_arguments()
     torch.set_num_threads(args.threads)
+    keep_freed()  # as the command does
     if args.footprint:
         print(json.dumps(footprint(args.footprint, args)))
         return
