@@ -30,7 +30,7 @@ from lorap.workflow.forecast import Job, job_of
 from tests.tokenizer import small_tokenizer
 
 GRID, CALIBRATION = "estimate", "pydoc-128x128"
-SHAPES = {256: 16, 512: 8, 1024: 4}  # layers by width
+SHAPES = {256: 32, 512: 16, 1024: 8}  # layers by width
 HEAD, VOCABULARY = 64, 4096
 DECAY = 16  # singular values of queries and keys fall by so many powers of e from the first to the last
 TIMED = ("compress", "evaluate_compressed", "cost_compressed")

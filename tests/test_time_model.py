@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from lorap.artifacts.grid_specs import compress_spec, cost_spec, redecompose_spec, suite_spec, tune_spec
 from lorap.artifacts.places import jobs
 from lorap.compression.planning import plan_model
+from lorap.machine.factoring import factorising
 from lorap.machine.layerwise import compressing, redecomposing, spectral
 from lorap.machine.named import named_gpu
 from lorap.machine.passes import Tokens, head_pass, layer_pass
@@ -124,3 +125,10 @@ def test_between_two_widths_a_constant_goes_on_a_straight_line_of_logarithms() -
     constant = Constant(value={"100": 1.0, "400": 64.0}, source="")
     assert [constant.at(width, beyond=3) for width in (50, 100, 200, 400, 800)] == pytest.approx([1 / 8, 1, 8, 64, 512])
     assert constant.at(800) == 64
+
+
+def test_wide_subspaces_are_products_of_blocks_on_a_gpu_alone(cpu: Machine) -> None:
+    gpu, size = named_gpu("h100"), (4096, 4096)
+    filtered, solved = (factorising(gpu, size, rank, full=False) for rank in (1024, 2048))
+    assert filtered < gpu.solve("eigenvectors float64", 4096) / 2 < solved
+    assert factorising(cpu, size, 1024, full=True) > cpu.solve("eigenvectors float64", 4096)

@@ -8,7 +8,8 @@ from lorap.machine.speeds import Machine
 BLURRED = 58 / 120  # of SmolLM2-135M's weights at 0.5: float32 cannot tell their subspaces
 LOOKS = 41  # times that is_blurred reads a weight for its largest eigenvalue
 DEGREES, ROUNDS = 16, 4  # of a filtered subspace, on random weights whose singular values fall: 10 to 13, and 3 to 4
-CHOLESKY = 3 * (1 + 1 / 2 + 1 / 6)  # products of a block with itself that an orthonormal basis takes for each round
+BASES = 3  # times that an orthonormal basis is repaired in each round: a Gram matrix, its Cholesky factor, a solution
+FACTORING = 0.04  # of the rate of products, for Cholesky factors: 2 ms at 2048, github.com/pytorch/pytorch/pull/173515
 EIGENVALUES = 0.4  # of the time of an eigendecomposition, where no vectors are asked for
 
 
@@ -54,8 +55,10 @@ def _subspace(machine: Machine, size: int, rank: int, dtype: str) -> float:
     block = filtered_block(size, rank)
     if machine.device == "cpu" or dtype != "float64" or size < FILTERED_FROM or block is None:
         return machine.solve(f"eigenvectors {dtype}", size)
-    products = (DEGREES + 1) * size**2 * block + (ROUNDS * CHOLESKY + 3) * size * block**2
-    return machine.multiply(products, dtype, block) + machine.solve(f"eigenvectors {dtype}", block)
+    products = (DEGREES + 1) * size**2 * block + (1.5 * BASES * ROUNDS + 3) * size * block**2
+    triangles = BASES * ROUNDS * block**3 / 6 / FACTORING
+    drawn = size * block / machine.constants["random"].at(1)
+    return machine.multiply(products + triangles, dtype, block) + drawn + machine.solve(f"eigenvectors {dtype}", block)
 
 
 def truncating(machine: Machine, size: Shape, rank: int, wider: int) -> float:

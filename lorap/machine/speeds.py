@@ -23,6 +23,7 @@ CONSTANTS = {
     "read": "bytes a second from the disk",
     "write": "bytes a second to the disk, until it holds them",
     "hash": "bytes a second by sha256",
+    "random": "normal numbers a second, drawn by the host",
     "network": "bytes a second from the hub or PyPI",
     "start": "seconds until a process can compute",
     "start harness": "seconds that lm-eval, datasets and peft take beside",

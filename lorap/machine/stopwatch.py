@@ -19,12 +19,13 @@ from lorap.machine.meter import now
 from lorap.machine.named import assumed_host
 from lorap.machine.speeds import RATES, Constant, Machine
 
-WIDTHS = {"cpu": (256, 512, 1024, 2048), "cuda": (1024, 2048, 4096)}
+WIDTHS = {"cpu": (256, 512, 1024, 2048), "gpu": (1024, 2048, 4096)}
 FEW = 2  # widths of the dtypes that a device may be slow in, from the smallest on
 SLOW = ("float16", "bfloat16", "float64")
+CHANNELS = 43  # of an FFN for 16 of the width, as in LLaMA-7B
 ROWS = 2048  # of a product, as of 16 windows of 128 tokens
 LEAST = 0.3  # seconds that a piece of work is repeated for
-VALUES = 2**24  # of elementwise work, 64 MB: more than caches hold
+VALUES, BLOCKS = 2**22, 8  # of elementwise work: 16 MB, as of a batch, and in all more than caches hold
 FILE = 2**28  # bytes
 RUNS = 3  # at least
 PROCESS = "import lorap.compression.run"
@@ -69,7 +70,7 @@ def _products(device: torch.device, widths: Sequence[int]) -> dict[str, dict[str
     for rate in RATES:
         dtype = getattr(torch, rate.split()[1])
         for width in widths[:FEW] if rate.split()[1] in SLOW and device.type == "cpu" else widths:
-            channels = 8 * width // 3
+            channels = CHANNELS * width // 16  # whole vectors: odd sizes are a third slower
             inputs = torch.randn(ROWS, width, device=device).to(dtype)
             weight = torch.randn(channels, width, device=device).to(dtype)
             seconds = _seconds(device, lambda a=inputs, b=weight: torch.nn.functional.linear(a, b))  # type: ignore[misc]
@@ -95,10 +96,11 @@ def _solvers(device: torch.device, widths: Sequence[int]) -> dict[str, dict[str,
 
 
 def _bytes(device: torch.device, folder: Path) -> dict[str, float]:
-    """Bytes a second in memory, between host and device, on the disk and through sha256."""
-    values = torch.randn(VALUES, device=device)
-    size = values.nbytes
-    found = {"move": 2 * size / _seconds(device, values.square)}
+    """Bytes a second in memory, between host and device, on the disk and through sha256; random numbers a second."""
+    blocks = [torch.randn(VALUES, device=device) for _ in range(BLOCKS)]
+    size = blocks[0].nbytes
+    found = {"move": 2 * BLOCKS * size / _seconds(device, lambda: [block.square() is block for block in blocks])}
+    found["random"] = VALUES / _seconds(torch.device("cpu"), lambda: torch.randn(VALUES))
     if device.type == "cuda":
         pinned = torch.randn(VALUES).pin_memory()
         found["transfer"] = size / _seconds(device, lambda: pinned.to(device))
