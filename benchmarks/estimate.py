@@ -32,6 +32,7 @@ from tests.tokenizer import small_tokenizer
 GRID, CALIBRATION = "estimate", "pydoc-128x128"
 SHAPES = {256: 32, 512: 16, 1024: 8}  # layers by width
 HEAD, VOCABULARY = 64, 4096
+SCORED = 256  # windows of the perplexity
 DECAY = 16  # singular values of queries and keys fall by so many powers of e from the first to the last
 TIMED = ("compress", "evaluate_compressed", "cost_compressed")
 
@@ -78,6 +79,7 @@ def settings(args: argparse.Namespace, folder: Path) -> Params:
     raw = load_params().model_dump()
     names = [f"llama-{width}" for width in args.widths]
     raw["models"] |= {name: {"source": "folder", "path": str(folder / "made" / name)} for name in names}
+    raw["evaluate"]["perplexity"]["pydoc"]["windows"] = SCORED
     raw["calibrate"][CALIBRATION] = {"corpus": "pydoc", "nsamples": args.nsamples, "seqlen": 128}
     cells = [{"methods": ["lorap"], "sparsities": [0.5]}]
     raw["grids"][GRID] = {"models": names, "calibration": CALIBRATION, "cells": cells, "perplexity": ["pydoc"]}

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from lorap.artifacts.meta import device_name
 from lorap.core.factorise import count_above, has_full_rate
 from lorap.machine.meter import now
 from lorap.machine.named import assumed_host
+from lorap.machine.passes import ACTIVATION
 from lorap.machine.speeds import RATES, Constant, Machine
 
 WIDTHS = {"cpu": (256, 512, 1024, 2048), "gpu": (1024, 2048, 4096)}
@@ -25,9 +27,10 @@ SLOW = ("float16", "bfloat16", "float64")
 CHANNELS = 43  # of an FFN for 16 of the width, as in LLaMA-7B
 ROWS = 2048  # of a product, as of 16 windows of 128 tokens
 LEAST = 0.3  # seconds that a piece of work is repeated for
-VALUES, BLOCKS = 2**22, 8  # of elementwise work: 16 MB, as of a batch, and in all more than caches hold
+WIDE = 1024  # of a model whose activation is timed for the bytes that elementwise work moves
+VALUES = 2**22  # drawn at random
 FILE = 2**28  # bytes
-RUNS = 3  # at least
+RUNS = 5  # at least
 PROCESS = "import lorap.compression.run"
 HARNESS = ("datasets", "lm_eval", "peft")
 
@@ -40,7 +43,7 @@ def measure(device: torch.device, folder: Path) -> Machine:
         folder: Where a file of a quarter of a gigabyte is written, read and removed.
     """
     here = f"measured here, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    widths = WIDTHS["cpu" if device.type == "cpu" else "cuda"]
+    widths = WIDTHS["cpu" if device.type == "cpu" else "gpu"]
     found = {name: Constant(value=value, source=here) for name, value in
              (_products(device, widths) | _solvers(device, widths) | _bytes(device, folder)).items()}  # fmt: skip
     name, assumed = device_name(str(device)), assumed_host()
@@ -55,13 +58,13 @@ def measure(device: torch.device, folder: Path) -> Machine:
 
 
 def _seconds(device: torch.device, work: Callable[[], object]) -> float:
-    """Seconds of a piece of work, its fastest run: others are disturbed."""
+    """Seconds of a piece of work, in the middle of its runs: a job has slow moments too."""
     times: list[float] = []
     while len(times) < RUNS or sum(times) < LEAST:
         started = now(device)
         work()
         times.append(now(device) - started)
-    return min(times)
+    return statistics.median(times)
 
 
 def _products(device: torch.device, widths: Sequence[int]) -> dict[str, dict[str, float]]:
@@ -97,12 +100,12 @@ def _solvers(device: torch.device, widths: Sequence[int]) -> dict[str, dict[str,
 
 def _bytes(device: torch.device, folder: Path) -> dict[str, float]:
     """Bytes a second in memory, between host and device, on the disk and through sha256; random numbers a second."""
-    blocks = [torch.randn(VALUES, device=device) for _ in range(BLOCKS)]
-    size = blocks[0].nbytes
-    found = {"move": 2 * BLOCKS * size / _seconds(device, lambda: [block.square() is block for block in blocks])}
+    gate, up = (torch.randn(ROWS, CHANNELS * WIDE // 16, device=device) for _ in range(2))
+    size = gate.nbytes
+    found = {"move": ACTIVATION * size / _seconds(device, lambda: torch.nn.functional.silu(gate) * up)}
     found["random"] = VALUES / _seconds(torch.device("cpu"), lambda: torch.randn(VALUES))
     if device.type == "cuda":
-        pinned = torch.randn(VALUES).pin_memory()
+        pinned = torch.empty_like(gate, device="cpu").pin_memory()
         found["transfer"] = size / _seconds(device, lambda: pinned.to(device))
     else:
         found["transfer"] = found["move"]

@@ -16,6 +16,7 @@ COUNTED = read_json(Path(__file__).with_name("texts.json"))  # what the texts an
 COMPRESSED_SHARE = 0.3  # of the bytes of 16-bit weights that a GGUF file of some 4 bits a weight has
 FIGURES = 5  # seconds for tables and figures, as the demo's report took
 PADDED = 1.3  # times its own length is a row's once it is as long as the longest beside it
+CALL = 6e-4  # seconds of Python for a layer that has next to nothing to compute, on an AMD EPYC
 ADDED, DROPPED = 4, 8  # values moved for each feature beside which an adapter stands, without and with dropout
 BACKWARD = 2  # elementwise work of a backward pass, as a multiple of the forward pass
 
@@ -101,6 +102,7 @@ def timing(machine: Machine, model: Model, spec: CostSpec, plan: LayerPlan, adap
     return _loading(machine, model, plan, bool(adapter)) | {
         "prompts": seconds_of(prompt * (runs * sum(cost.batches)), machine, model, dtype),
         "tokens": runs * len(cost.batches) * cost.new_tokens * machine.take(weights, "move"),
+        "calls": runs * len(cost.batches) * (1 + cost.new_tokens) * model.sizes.layers * CALL,
     }
 
 
