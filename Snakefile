@@ -14,6 +14,7 @@ rule all:
 
 include: "rules/models.smk"
 include: "rules/calibrate.smk"
+include: "rules/survey.smk"
 include: "rules/compress.smk"
 include: "rules/tune.smk"
 include: "rules/redecompose.smk"

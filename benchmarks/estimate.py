@@ -106,7 +106,7 @@ def time_jobs(args: argparse.Namespace, machine: Machine, folder: Path) -> list[
     for width in args.widths:
         save_model(width, folder / "made" / f"llama-{width}")
     found = []
-    for step, cell in jobs(params.grids[GRID]):
+    for step, cell in jobs(params.grids[GRID], params.methods):
         if step.name not in ("fetch", "calibrate", *TIMED):
             continue
         job = job_of(params, GRID, step, cell, machine, lambda name: model_of(params, GRID, name, folder))

@@ -59,7 +59,7 @@ def make_workflow(folder: Path, sparsities: int) -> int:
 def fill(folder: Path) -> None:
     """Writes every artifact of the grid."""
     params = load_params(folder / "params.yaml")
-    outputs = [each.of(cell) for step, cell in jobs(params.grids[GRID]) for each in step.outputs]
+    outputs = [each.of(cell) for step, cell in jobs(params.grids[GRID], params.methods) for each in step.outputs]
     ids: dict[Path, str] = {}
     for artifact, output in zip(artifacts(params, GRID, folder / RESULTS), outputs, strict=True):
         inputs = {role: ids[meta] for role, meta in artifact.inputs.items()}

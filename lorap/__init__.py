@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lorap.errors import LorapError
 
 if TYPE_CHECKING:
-    from lorap.api import calibrate, compress, evaluate, export, fetch, load, plan, redecompose, tune
+    from lorap.api import calibrate, compress, evaluate, export, fetch, load, plan, redecompose, survey, tune
 
 __version__ = "0.2.0"
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "load",
     "plan",
     "redecompose",
+    "survey",
     "tune",
 ]
 

@@ -14,5 +14,5 @@ rule compress:
         **STEPS.options("compress"),
     shell:
         FETCH_WEIGHTS
-        + " lorap compress --spec {params.spec:q} --model {params.model} --calibration {params.calibration}"
+        + " lorap compress --spec {params.spec:q} --model {params.model} {params.calibration} {params.survey}"
         " --out {params.out} >> {log} 2>&1"

@@ -13,5 +13,5 @@ rule redecompose:
     params:
         **STEPS.options("redecompose"),
     shell:
-        "lorap redecompose --spec {params.spec:q} --model {params.model} --adapter {params.adapter}"
-        " --calibration {params.calibration} --out {params.out} > {log} 2>&1"
+        "lorap redecompose --spec {params.spec:q} {params.model} {params.adapter}"
+        " {params.calibration} --out {params.out} > {log} 2>&1"

@@ -38,7 +38,7 @@ def test_what_is_measured_is_read_back_and_estimated_with(tmp_path: Path, monkey
 def test_a_grid_is_estimated_job_by_job(grid: str, tmp_path: Path) -> None:
     told = json.loads(succeed("estimate", "--grid", grid, "--gpu", "h100", "--results", tmp_path, "--json"))
     rules, total = told["grids"][grid]["rules"], told["grids"][grid]["total"]
-    expected = [step.name for step, _ in jobs(PARAMS.grids[grid])]
+    expected = [step.name for step, _ in jobs(PARAMS.grids[grid], PARAMS.methods)]
     assert {rule: of["jobs"] for rule, of in rules.items()} == {rule: expected.count(rule) for rule in expected}
     for key in ("seconds", "gpu_hours", "core_hours", "disk_bytes"):
         assert total[key] == pytest.approx(sum(of[key] for of in rules.values()))

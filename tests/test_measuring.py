@@ -12,7 +12,7 @@ from lorap.compression.dense import export_dense
 from lorap.compression.gradients import backward
 from lorap.compression.loop import LayerLoop
 from lorap.compression.run import compress
-from lorap.compression.survey import survey
+from lorap.compression.scoring import score_units
 from lorap.methods.part import Part, Repair, Slot, Treatment
 from lorap.methods.seen import Seen, Want
 from lorap.methods.untouched import Untouched
@@ -121,9 +121,9 @@ def test_both_streams_are_measured_and_what_passes_behind_the_compressed_attenti
     assert not torch.allclose(last.of("ffn_in").mean(), last.of("ffn_in", "dense").mean(), atol=1e-3)
 
 
-def test_a_survey_scores_every_dense_layer_in_order_with_gradients(tiny_folder: Path, windows: Tensor) -> None:
+def test_a_sweep_scores_every_dense_layer_in_order_with_gradients(tiny_folder: Path, windows: Tensor) -> None:
     spec = spec_of(0.5).model_copy(update={"method": with_part(Probe())})
-    scores = survey(spec, tiny_folder, read_config(tiny_folder), windows, CPU, quiet=True)
+    scores = score_units(spec, tiny_folder, read_config(tiny_folder), windows, CPU, quiet=True)
     inputs = layer_inputs(load_model(tiny_folder), windows, "down_proj")
     assert len(scores) == len(inputs)
     for layer, hidden in zip(scores, inputs, strict=True):

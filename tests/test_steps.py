@@ -35,7 +35,7 @@ def test_a_spec_is_made_from_no_other_settings_than_the_table_says(step: Step, g
     params = load_params(ROOT / "params.yaml")
     told = {section.split(".")[0] for section in step.settings}
     alone = Params.model_construct(grids=params.grids, **{name: getattr(params, name) for name in told})
-    for cell in step.cells(params.grids[grid]):
+    for cell in step.cells(params.grids[grid], params.methods):
         assert step.spec(alone, grid, cell) == step.spec(params, grid, cell)
 
 
@@ -49,7 +49,8 @@ def test_a_cell_has_the_same_places_in_rules_and_results() -> None:
 @pytest.mark.parametrize("grid", ["demo", "mini", "paper"])
 def test_every_step_comes_after_those_whose_artifacts_it_takes(grid: str) -> None:
     made: set[str] = set()
-    for step, cell in jobs(load_params(ROOT / "params.yaml").grids[grid]):
+    params = load_params(ROOT / "params.yaml")
+    for step, cell in jobs(params.grids[grid], params.methods):
         taken = [] if step.takes_all else [STEPS[source].outputs[0].of(cell).meta for source in step.inputs.values()]
         assert set(taken) <= made
         made |= {output.of(cell).meta for output in step.outputs}

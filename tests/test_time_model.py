@@ -83,7 +83,9 @@ def test_gathering_statistics_stops_before_the_products_that_it_does_not_need() 
 def seconds(machine: Machine, model: Model, windows: Calibrate = WINDOWS) -> dict[str, Terms]:
     spec, params = compress_spec(PARAMS, "lorap", 0.5), PARAMS
     plan = model.plan(spec.method, spec.sparsity)
-    suite = suite_spec(params, params.grids["paper"], next(cell for _, cell in jobs(params.grids["paper"])))
+    suite = suite_spec(
+        params, params.grids["paper"], next(cell for _, cell in jobs(params.grids["paper"], params.methods))
+    )
     return {
         "compress": compressing(machine, model, spec, windows),
         "truncate": redecomposing(machine, model, redecompose_spec(params, "truncated"), windows, plan, 8),

@@ -3,7 +3,7 @@
 The command line has the same steps with the same defaults; both turn what was asked for into a spec and run its job.
 """
 
-from lorap.api.making import calibrate, compress, export, fetch, plan
+from lorap.api.making import calibrate, compress, export, fetch, plan, survey
 from lorap.api.using import evaluate, load, redecompose, tune
 
-__all__ = ["calibrate", "compress", "evaluate", "export", "fetch", "load", "plan", "redecompose", "tune"]
+__all__ = ["calibrate", "compress", "evaluate", "export", "fetch", "load", "plan", "redecompose", "survey", "tune"]

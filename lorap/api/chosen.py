@@ -17,6 +17,7 @@ from lorap.artifacts.specs import (
     FetchSpec,
     RedecomposeSpec,
     Spec,
+    SurveySpec,
     TuneSpec,
 )
 from lorap.errors import LorapError
@@ -103,6 +104,13 @@ def compress_spec(
         sparsity=sparsity,
         **compress_settings(settings, **how).model_dump(),
     )
+
+
+def survey_spec(params: Path | None, **how: Any) -> SurveySpec:
+    """A survey as params.yaml has it; ``how`` is of dtype, batch and offload."""
+    settings = load_params(params)
+    computed = compress_settings(settings, **how).model_dump(exclude={"form"})
+    return sealed(SurveySpec, survey=settings.survey, **computed)
 
 
 def compress_settings(params: Params, **chosen: Any) -> Compress:

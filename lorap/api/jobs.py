@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lorap.api.devices import on_device
 from lorap.artifacts.meta import artifact_id, is_made_from, meta_path, new_artifact
-from lorap.artifacts.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, RedecomposeSpec
+from lorap.artifacts.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, RedecomposeSpec, SurveySpec
 from lorap.artifacts.unfinished import prepare
 from lorap.errors import LorapError
 from lorap.files import hidden, only_one, read_json
@@ -69,9 +69,23 @@ def make_calibration(spec: CalibrateSpec, model: Path, text: Path | None, out: P
         origin |= calibrate(spec, tokenizer, text, file)
 
 
-def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, quiet: bool) -> "Plan":
-    """Plans every layer of a model, after a survey where the method's share asks for one."""
-    from lorap.compression.survey import plan_for
+def survey_model(spec: SurveySpec, model: Path, calibration: Path, out: Path, device: str, quiet: bool) -> None:
+    """Surveys a dense model."""
+    from lorap.compression import surveying
+    from lorap.compression.survey_file import write_survey
+    from lorap.data.calibration import read_calibration
+    from lorap.model.tokenizer import find_tokenizer
+
+    input_ids = read_calibration(calibration, find_tokenizer(model))
+    inputs = {"model": model, "calibration": calibration}
+    with on_device(device, LOWER_BATCH) as where, new_artifact(out, spec, inputs, str(where)) as file:
+        write_survey(file, surveying.survey_model(spec, model, input_ids, where, quiet))
+
+
+def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, survey: Path | None, quiet: bool) -> "Plan":
+    """Plans every layer of a model, after a sweep that scores its units where the method's share asks for one."""
+    from lorap.compression.scoring import plan_for
+    from lorap.compression.survey_file import read_survey
     from lorap.data.calibration import read_calibration
     from lorap.model.folder import read_config
     from lorap.model.tokenizer import find_tokenizer
@@ -79,17 +93,22 @@ def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, quiet:
     config = read_config(model)
     input_ids = read_calibration(calibration, find_tokenizer(model)) if calibration else None
     with on_device("auto" if calibration else "cpu", LOWER_BATCH) as where:
-        return plan_for(spec, model, config, input_ids, where, quiet)
+        return plan_for(spec, model, config, input_ids, where, quiet, read_survey(survey) if survey else ())
 
 
-def compress_model(spec: CompressSpec, model: Path, calibration: Path, out: Path, device: str, quiet: bool) -> None:
+def compress_model(
+    spec: CompressSpec, model: Path, calibration: Path, survey: Path | None, out: Path, device: str, quiet: bool
+) -> None:
     """Compresses a model; a run that was cut short is gone on with."""
     from lorap.compression.run import compress
+    from lorap.compression.survey_file import read_survey
     from lorap.data.calibration import read_calibration
     from lorap.model.tokenizer import find_tokenizer
 
     input_ids = read_calibration(calibration, find_tokenizer(model))
     inputs = {"model": model, "calibration": calibration}
+    found = read_survey(survey, inputs) if survey else ()
+    inputs |= {"survey": survey} if survey else {}
     unfinished = hidden(out, "checkpoints")
     with (
         only_one(unfinished),
@@ -98,7 +117,7 @@ def compress_model(spec: CompressSpec, model: Path, calibration: Path, out: Path
     ):
         prepare(unfinished, spec, inputs)
         try:
-            compress(spec, model, input_ids, folder, where, quiet, unfinished)
+            compress(spec, model, input_ids, folder, where, quiet, unfinished, found)
         except Exception:  # only a run that was cut short may go on; one at fault would fail again
             shutil.rmtree(unfinished, ignore_errors=True)
             raise

@@ -86,6 +86,7 @@ def plan(
     method: MethodChoice = "lorap",
     form: str | None = None,
     calibration: Place | None = None,
+    survey: Place | None = None,
     quiet: bool = False,
     params: Place | None = None,
     **overrides: Any,
@@ -97,7 +98,8 @@ def plan(
         sparsity: Fraction of the weights to remove, in [0, 1).
         method: A method of params.yaml, or its settings as a mapping.
         form: ``factored``, or ``dense`` for factors multiplied out.
-        calibration: The file that ``calibrate`` has made, for a share that surveys the layers.
+        calibration: The file that ``calibrate`` has made, for a share that scores the units of all layers.
+        survey: The file that ``survey`` has made, for a share that asks for one.
         quiet: No progress bar.
         params: Settings to read in place of ./params.yaml.
         **overrides: Settings in place of the method's own, such as ``keep_least``.
@@ -115,7 +117,48 @@ def plan(
         48
     """
     spec = chosen.compress_spec(method, sparsity, overrides, as_path(params), form=form)
-    return jobs.plan_model(spec, Path(model), as_path(calibration), quiet)
+    return jobs.plan_model(spec, Path(model), as_path(calibration), as_path(survey), quiet)
+
+
+def survey(
+    model: Place,
+    calibration: Place,
+    out: Place,
+    *,
+    dtype: str | None = None,
+    batch: int | None = None,
+    offload: bool | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+    params: Place | None = None,
+) -> Path:
+    """Measures what each part of a model's layers loses when it gets smaller, once for all sparsities.
+
+    Args:
+        model: The model folder.
+        calibration: The file that ``calibrate`` has made.
+        out: The safetensors file to make.
+        dtype: To compute in: ``float32``, ``float16``, ``bfloat16`` or ``auto``, the model's own.
+        batch: Windows a forward pass; lower it when out of memory.
+        offload: Keep activations in the CPU's memory.
+        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
+        quiet: No progress bar.
+        params: Settings to read in place of ./params.yaml.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        LorapError: The model is not supported or the calibration not its own, or an activation is not finite.
+
+    Example:
+        >>> import lorap
+        >>> lorap.survey("model", "calibration.safetensors", "survey.safetensors", quiet=True)
+        PosixPath('survey.safetensors')
+    """
+    spec = chosen.survey_spec(as_path(params), dtype=dtype, batch=batch, offload=offload)
+    jobs.survey_model(spec, Path(model), Path(calibration), Path(out), device, quiet)
+    return Path(out)
 
 
 def compress(
@@ -125,6 +168,7 @@ def compress(
     *,
     sparsity: float,
     method: MethodChoice = "lorap",
+    survey: Place | None = None,
     form: str | None = None,
     dtype: str | None = None,
     batch: int | None = None,
@@ -142,6 +186,7 @@ def compress(
         out: The folder to make.
         sparsity: Fraction of the weights to remove, in [0, 1).
         method: A method of params.yaml, or its settings as a mapping.
+        survey: The file that ``survey`` has made of this model with this calibration, where the method asks for one.
         form: ``factored``, or ``dense`` for factors multiplied out.
         dtype: ``float32``, ``float16``, ``bfloat16`` or ``auto``, the model's own.
         batch: Windows a forward pass; lower it when out of memory.
@@ -168,7 +213,7 @@ def compress(
     """
     settings = {"form": form, "dtype": dtype, "batch": batch, "offload": offload}
     spec = chosen.compress_spec(method, sparsity, overrides, as_path(params), **settings)
-    jobs.compress_model(spec, Path(model), Path(calibration), Path(out), device, quiet)
+    jobs.compress_model(spec, Path(model), Path(calibration), as_path(survey), Path(out), device, quiet)
     return Path(out)
 
 

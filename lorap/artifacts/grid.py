@@ -1,9 +1,10 @@
 """A grid spelt out: its cells, and what they are called; no torch here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from lorap.settings.method import Method
 from lorap.settings.schema import DECIMALS, Block, Grid, KeptAs
 
 # The names of cells; they are part of every path below a grid's folder.
@@ -102,6 +103,17 @@ def _blocks(grid: Grid) -> Iterator[tuple[Cell, Block]]:
                 for method in block.methods:
                     for sparsity in block.sparsities:
                         yield Cell(model, calibration, method, sparsity), block
+
+
+def surveyed_cells(grid: Grid, methods: Mapping[str, Method]) -> list[Cell]:
+    """The models and calibrations for which some method wants a survey, each once."""
+    found = (Cell(cell.model, cell.calibration) for cell in compressed_cells(grid) if is_surveyed(cell, methods))
+    return list(dict.fromkeys(found))
+
+
+def is_surveyed(cell: Cell, methods: Mapping[str, Method]) -> bool:
+    """Whether a cell's method wants a survey."""
+    return cell.method is not None and methods[cell.method].share.surveyed
 
 
 def calibrations(grid: Grid) -> Iterator[tuple[str, str]]:

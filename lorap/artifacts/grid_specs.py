@@ -11,6 +11,7 @@ from lorap.artifacts.specs import (
     ReportSpec,
     SpectraSpec,
     SuiteSpec,
+    SurveySpec,
     TuneSpec,
     ZeroshotSpec,
 )
@@ -47,6 +48,12 @@ def tune_spec(params: Params, name: str) -> TuneSpec:
     """The spec of tuning a compressed model."""
     chosen = lookup(params.tune, name, "tuning")
     return TuneSpec(tune=chosen, source=params.corpora[chosen.corpus], seed=params.seed).sealed()
+
+
+def survey_spec(params: Params) -> SurveySpec:
+    """The spec of surveying a dense model."""
+    how = params.compress
+    return SurveySpec(survey=params.survey, dtype=how.dtype, batch=how.batch, offload=how.offload).sealed()
 
 
 def redecompose_spec(params: Params, kept_as: str) -> RedecomposeSpec:

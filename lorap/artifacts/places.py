@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from lorap.artifacts.grid import Cell
-from lorap.artifacts.step import Output, Step
+from lorap.artifacts.step import Methods, Output, Step
 from lorap.artifacts.steps import STAGES, STEPS, measured_by
 from lorap.settings.schema import Grid
 
 
-def jobs(grid: Grid) -> Iterator[tuple[Step, Cell]]:
+def jobs(grid: Grid, methods: Methods) -> Iterator[tuple[Step, Cell]]:
     """Every step with every cell of a grid that it is run for, each after those whose artifacts it takes."""
-    return ((step, cell) for step in STEPS.values() for cell in step.cells(grid))
+    return ((step, cell) for step in STEPS.values() for cell in step.cells(grid, methods))
 
 
 def output(step: str, cell: Cell) -> Output:

@@ -20,6 +20,7 @@ from lorap.settings.schema import (
     Perplexity,
     Report,
     Sparsity,
+    Survey,
     Tune,
     Window,
     Zeroshot,
@@ -80,6 +81,16 @@ class CompressSpec(Spec):
     def modules(self) -> set[str]:
         """Also those of the method's own parts, and of no other method's."""
         return super().modules() | self.method.modules()
+
+
+class SurveySpec(Spec):
+    """How a dense model is surveyed."""
+
+    module = "lorap.compression.surveying"
+    survey: Survey
+    dtype: Dtype
+    batch: Count
+    offload: bool
 
 
 class TuneSpec(Spec):

@@ -7,7 +7,10 @@ from pathlib import PurePosixPath
 from lorap.artifacts.grid import Cell
 from lorap.artifacts.names import META
 from lorap.artifacts.specs import Spec
+from lorap.settings.method import Method
 from lorap.settings.schema import Grid, Params
+
+Methods = Mapping[str, Method]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def report(path: str, *files: str) -> Output:
     return Output(path, f"{path}/{META}", files, ".", path)
 
 
-def _none(cell: Cell) -> Collection[str]:
+def _none(cell: Cell, methods: Methods) -> Collection[str]:
     return ()
 
 
@@ -68,11 +71,11 @@ class Step:
         name: Its rule.
         stage: The folder of a grid's results that it writes to; also a target of Snakemake and a stage of DVC.
         outputs: What it makes for one cell.
-        cells: Those of a grid that it is run for.
+        cells: Those of a grid that it is run for, which may depend on what its methods are.
         spec: The settings that it is run with, from all settings, a grid's name and a cell.
         settings: The sections of params.yaml that these come from, beside the grid.
         inputs: The steps whose artifacts of the same cell it takes, by role.
-        unused: The roles that a cell has no use for.
+        unused: The roles that a cell has no use for, which may depend on what its method is.
         takes_all: Whether it takes the artifacts of all cells instead, which then are their own roles.
         beside: The folder that its command writes instead, beside the results; all grids share it.
         on_gpu: Whether it computes on a GPU where there is one.
@@ -81,14 +84,19 @@ class Step:
     name: str
     stage: str
     outputs: tuple[Output, ...]
-    cells: Callable[[Grid], Iterable[Cell]]
+    cells: Callable[[Grid, Methods], Iterable[Cell]]
     spec: Callable[[Params, str, Cell], Spec]
     settings: tuple[str, ...]
     inputs: Mapping[str, str] = field(default_factory=dict)
-    unused: Callable[[Cell], Collection[str]] = _none
+    unused: Callable[[Cell, Methods], Collection[str]] = _none
     takes_all: bool = False
     beside: str = ""
     on_gpu: bool = False
+
+    @property
+    def choosy(self) -> bool:
+        """Whether some of its cells have no use for some of its inputs."""
+        return self.unused is not _none
 
     @property
     def out(self) -> str:

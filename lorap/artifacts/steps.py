@@ -15,7 +15,9 @@ from lorap.artifacts.grid import (
     all_cells,
     calibrations,
     compressed_cells,
+    is_surveyed,
     redecomposed_cells,
+    surveyed_cells,
     tuned_cells,
 )
 from lorap.artifacts.grid_specs import (
@@ -27,9 +29,10 @@ from lorap.artifacts.grid_specs import (
     report_spec,
     spectra_spec,
     suite_spec,
+    survey_spec,
     tune_spec,
 )
-from lorap.artifacts.step import Step, file, folder, manifest, report
+from lorap.artifacts.step import Methods, Step, file, folder, manifest, report
 from lorap.settings.schema import Grid
 
 
@@ -52,7 +55,7 @@ def _measure(kind: str, path: str, **inputs: str) -> tuple[Step, Step]:
     Two, because times are taken alone on the machine, and no other measurement should have to wait for that.
     """
 
-    def cells(grid: Grid) -> list[Cell]:
+    def cells(grid: Grid, methods: Methods) -> list[Cell]:
         return [cell for cell in all_cells(grid) if _kind(cell) == kind]
 
     quality = Step(
@@ -84,7 +87,7 @@ _TO_REPORT = (
         stage="models",
         outputs=(manifest("models/{model}"),),
         beside="models/{model}",
-        cells=lambda grid: map(Cell, grid.models),
+        cells=lambda grid, _: map(Cell, grid.models),
         spec=lambda params, grid, cell: fetch_spec(params, cell.model),
         settings=("models",),
     ),
@@ -93,16 +96,27 @@ _TO_REPORT = (
         stage="calibrate",
         inputs={"model": "fetch"},
         outputs=(file("calibrate/{model}/{calibration}.safetensors"),),
-        cells=lambda grid: [Cell(model, calibration) for model, calibration in calibrations(grid)],
+        cells=lambda grid, _: [Cell(model, calibration) for model, calibration in calibrations(grid)],
         spec=lambda params, grid, cell: calibrate_spec(params, str(cell.calibration)),
         settings=("calibrate", "corpora", "seed"),
     ),
     Step(
+        "survey",
+        stage="survey",
+        inputs={"model": "fetch", "calibration": "calibrate"},
+        outputs=(file("survey/{model}/{calibration}.safetensors"),),
+        cells=surveyed_cells,
+        spec=lambda params, grid, cell: survey_spec(params),
+        settings=("compress", "survey"),
+        on_gpu=True,
+    ),
+    Step(
         "compress",
         stage="compress",
-        inputs={"model": "fetch", "calibration": "calibrate"},
+        inputs={"model": "fetch", "calibration": "calibrate", "survey": "survey"},
+        unused=lambda cell, methods: [] if is_surveyed(cell, methods) else ["survey"],
         outputs=(folder(f"compress/{COMPRESSED}", *names.MODEL_FILES),),
-        cells=compressed_cells,
+        cells=lambda grid, _: compressed_cells(grid),
         spec=lambda params, grid, cell: compress_spec(params, str(cell.method), cell.sparsity),
         settings=("compress", "methods"),
         on_gpu=True,
@@ -112,7 +126,7 @@ _TO_REPORT = (
         stage="tune",
         inputs={"model": "compress"},
         outputs=(folder(f"tune/{TUNED}", *names.ADAPTER_FILES),),
-        cells=tuned_cells,
+        cells=lambda grid, _: tuned_cells(grid),
         spec=lambda params, grid, cell: tune_spec(params, str(cell.tuning)),
         settings=("corpora", "seed", "tune"),
         on_gpu=True,
@@ -121,9 +135,9 @@ _TO_REPORT = (
         "redecompose",
         stage="redecompose",
         inputs={"model": "compress", "adapter": "tune", "calibration": "calibrate"},
-        unused=lambda cell: ["calibration"] if cell.kept_as == "exact" else [],  # exact joining weighs nothing
+        unused=lambda cell, _: ["calibration"] if cell.kept_as == "exact" else [],  # exact joining weighs nothing
         outputs=(folder(f"redecompose/{KEPT}", *names.MODEL_FILES),),
-        cells=redecomposed_cells,
+        cells=lambda grid, _: redecomposed_cells(grid),
         spec=lambda params, grid, cell: redecompose_spec(params, str(cell.kept_as)),
         settings=("compress.batch",),
         on_gpu=True,
@@ -137,7 +151,7 @@ _TO_REPORT = (
         stage="evaluate",
         inputs={"model": "fetch", "calibration": "calibrate"},
         outputs=(file("evaluate/{model}/spectra.json"),),
-        cells=lambda grid: [Cell(model, grid.calibration) for model in grid.models],
+        cells=lambda grid, _: [Cell(model, grid.calibration) for model in grid.models],
         spec=lambda params, grid, cell: spectra_spec(params),
         settings=("compress.batch",),
         on_gpu=True,
@@ -149,7 +163,7 @@ _REPORT = Step(
     inputs={step.name: step.name for step in _TO_REPORT},
     takes_all=True,
     outputs=(report("report", *catalogue.made_files()),),
-    cells=lambda grid: [Cell("")],  # the whole grid, so no cell of it
+    cells=lambda grid, _: [Cell("")],  # the whole grid, so no cell of it
     spec=lambda params, grid, cell: report_spec(params, grid),
     settings=("calibrate", "evaluate.perplexity", "evaluate.zeroshot", "methods", "report", "tune"),
 )

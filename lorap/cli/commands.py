@@ -9,6 +9,7 @@ COMMANDS = {
     "fetch": "get a model as a plain Hugging Face folder",
     "calibrate": "draw calibration windows from a text",
     "plan": "show ranks, channels, parameters and MACs; needs no weights",
+    "survey": "measure what each part of a model's layers loses when it gets smaller",
     "compress": "compress a model",
     "tune": "tune a LoRA adapter for a compressed model",
     "redecompose": "join an adapter to the factors of its model",

@@ -16,6 +16,7 @@ def add_options(parser: ArgumentParser) -> None:
     """The options of ``lorap compress``."""
     options.add_model(parser)
     parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
+    parser.add_argument("--survey", type=Path, metavar="FILE", help="see 'lorap survey'; some methods need one")
     options.add_method(parser)
     options.add_form(parser)
     parser.add_argument("--dtype", help="float32, float16, bfloat16 or auto, the model's own (default: auto)")
@@ -30,7 +31,8 @@ def add_options(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> None:
     """Compresses the model."""
     spec = parse_spec(CompressSpec, arguments.spec) if arguments.spec else _chosen(arguments)
-    jobs.compress_model(spec, arguments.model, arguments.calibration, arguments.out, arguments.device, arguments.quiet)
+    files = (arguments.model, arguments.calibration, arguments.survey, arguments.out)
+    jobs.compress_model(spec, *files, arguments.device, arguments.quiet)
     announce(arguments.out)
 
 

@@ -19,8 +19,9 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR_OR_CONFIG", help="folder or config.json")
     options.add_method(parser)
     options.add_form(parser)
-    survey = "windows for a survey, which some shares of the budget need"
-    parser.add_argument("--calibration", type=Path, metavar="FILE", help=survey)
+    scores = "windows to score all units on, which some shares of the budget need"
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help=scores)
+    parser.add_argument("--survey", type=Path, metavar="FILE", help="see 'lorap survey'; some shares need one")
     parser.add_argument("--tokens", type=int, default=64, metavar="N", help="length that MACs are for (default: 64)")
     options.add_json(parser)
     options.add_common(parser, run, "lorap plan --model models/smol --method lorap --sparsity 0.5")
@@ -30,7 +31,9 @@ def run(arguments: Namespace) -> None:
     """Prints the plan."""
     if arguments.tokens < 1:
         raise LorapError(f"--tokens: got {arguments.tokens}, expected at least 1")
-    wanted = options.given(arguments, "method", "form", "params", "calibration") | options.overrides_of(arguments)
+    wanted = options.given(arguments, "method", "form", "params", "calibration", "survey") | options.overrides_of(
+        arguments
+    )
     found = plan(arguments.model, sparsity=options.sparsity_of(arguments), quiet=arguments.quiet, **wanted)
     if arguments.json:
         print_json(found.as_dict(arguments.tokens))

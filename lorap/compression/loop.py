@@ -4,8 +4,7 @@ It knows no method. Memory holds the layer at work and the inputs of that layer,
 """
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lorap.compression.watch import passing, token_weights
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
-from lorap.methods.seen import Seen, Stream, Want
+from lorap.methods.seen import Key, Seen, Stream, Want
 from lorap.model.family import decoder_layers, has, projection
 from lorap.model.folder import open_weights
-from lorap.model.layer_plan import READERS
+from lorap.model.layer_plan import READERS, SUBLAYER_OF
 from lorap.model.stream import stream_layers
 
 
@@ -36,7 +36,9 @@ class LayerLoop:
         offload: Keep the inputs of a layer in the CPU's memory, for many windows and a small GPU.
         dense_stream: Also carry the activations of the dense model, which takes their memory once more.
 
-    ``streams`` are the inputs of the layer at work: (windows, tokens, hidden).
+    ``streams`` are the inputs of the layer at work, (windows, tokens, hidden); ``before`` inputs of its projections as
+    they were before anything of it was compressed, by name; ``token_weights``, (windows, tokens), how much each token
+    counts behind the ``attention`` and behind the ``ffn``.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class LayerLoop:
         self.streams: dict[Stream, Tensor] = {"compressed": hidden}
         if dense_stream:
             self.streams["dense"] = hidden.clone()
+        self.before: dict[str, Tensor] = {}
+        self.token_weights: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
         return len(decoder_layers(self.model))
@@ -68,14 +72,18 @@ class LayerLoop:
         return stream_layers(self.model, self.weights, self.dtype, self.device)
 
     @torch.no_grad()
-    def gather(self, index: int, layer: nn.Module, wants: Sequence[Want], seen: Seen) -> None:
+    def gather(
+        self, index: int, layer: nn.Module, wants: Sequence[Want], seen: Seen, keep: Collection[str] = ()
+    ) -> None:
         """Takes statistics of the layer's inputs; a forward pass stops at the last input that is wanted.
 
         Args:
             index: Number of the layer, for messages.
             layer: The layer, as much of it compressed as the wants say.
-            wants: What is wanted, behind the same part of the layer.
+            wants: What is wanted, behind the same part of the layer. Weighted ones and gaps need the dense stream,
+                which has to have passed the layer already.
             seen: Where it goes.
+            keep: Inputs of the compressed stream that are kept whole, for a later ``before``.
 
         Raises:
             LorapError: An activation is not finite.
@@ -83,28 +91,39 @@ class LayerLoop:
         if others := {want.stream for want in wants} - set(self.streams):
             raise ValueError(f"stream {min(others)}: is not carried; the part that wants it has to say dense_stream")
         first = {name: readers[0] for name, readers in READERS.items() if has(layer, readers[0])}
-        readers = {name: projection(layer, reader) for name, reader in first.items()}
-        features = {name: reader.in_features for name, reader in readers.items()}
+        features = {name: projection(layer, reader).in_features for name, reader in first.items()}
         for stream in self.streams:
-            chosen = [want for want in wants if want.stream == stream and want.input in readers]
-            moments = seen.expect(chosen, features, self.device)
-            self._watch(index, layer, stream, [(readers[name], moments[name]) for name in READERS if name in moments])
+            moments = seen.expect((want for want in wants if want.stream == stream and want.input in first), features,
+                                  self.device)  # fmt: skip
+            self._watch(index, layer, stream, moments, keep if stream == "compressed" else ())
             fine = torch.stack([moment.is_finite() for moment in moments.values()]).tolist() if moments else []
             if not all(fine):
-                name = list(moments)[fine.index(False)]
+                name = list(moments)[fine.index(False)][0]
                 raise LorapError(f"layer {index}: {name} holds values that are not finite in {self.dtype}; try float32")
 
     def _watch(
-        self, index: int, layer: nn.Module, stream: Stream, watched: Sequence[tuple[nn.Module, Moments]]
+        self, index: int, layer: nn.Module, stream: Stream, moments: Mapping[Key, Moments], keep: Collection[str]
     ) -> None:
-        """Passes all windows of a stream through the layer, as far as the last of the projections that are watched."""
-        with ExitStack() as hooks:
-            for place, (reader, moments) in enumerate(watched, 1):
-                record = partial(_record, moments, place == len(watched))
-                hooks.callback(reader.register_forward_pre_hook(record).remove)
-            for window in self._batches() if watched else ():
-                with suppress(_Enough):
-                    layer(self.streams[stream][window].to(self.device), **self._arguments[index])
+        """Passes all windows of a stream through the layer, as far as the last input that somebody wants."""
+        wanted = {key[0] for key in moments} | set(keep)
+        names = [name for name in READERS if name in wanted]
+        kept: dict[str, list[Tensor]] = {name: [] for name in keep}
+        for window in self.batches() if names else ():
+            inputs = self.streams[stream][window].to(self.device)
+            seen = passing(layer, partial(self.window_outputs, index, layer, inputs), names)
+            for (name, _, _, weighted), moment in moments.items():
+                others = {kind: self._other(kind, name, window, seen) for kind in moment.kinds & {"before", "gap"}}
+                weights = self.token_weights[SUBLAYER_OF[name]][window].to(self.device) if weighted else None
+                moment.update(seen[name], weights, **others)
+            for name, parts in kept.items():
+                parts.append(seen[name].to(self.storage))
+        self.before |= {name: torch.cat(parts) for name, parts in kept.items()}
+
+    def _other(self, kind: str, name: str, window: slice, seen: Mapping[str, Tensor]) -> Tensor:
+        """What an input is multiplied with: itself before the compression, or what the stream behind it lacks."""
+        if kind == "before":
+            return self.before[name][window].to(self.device)
+        return self.streams["dense"][window].to(self.device) - seen["middle"]
 
     def window_outputs(self, index: int, layer: nn.Module, inputs: Tensor) -> Tensor:
         """The outputs of a layer for other inputs than the streams hold: (windows, tokens, hidden)."""
@@ -115,18 +134,30 @@ class LayerLoop:
         """d of every input of a layer (method.md, 3), by name."""
         seen = Seen()
         self.gather(index, layer, [Want(name, "squares") for name in READERS], seen)
-        return {name: moments.scale() for (name, _, _), moments in seen.moments.items()}
+        return {key[0]: moments.scale() for key, moments in seen.moments.items()}
 
     @torch.no_grad()
     def advance(self, index: int, layer: nn.Module, stream: Stream = "compressed", to_the_end: bool = False) -> None:
-        """Replaces the inputs of a layer by its outputs, the inputs of the next one; the last layer's by request."""
+        """Replaces the inputs of a layer by its outputs, the inputs of the next one; the last layer's by request.
+
+        What passes of the dense stream says how much every token counts in weighted statistics.
+        """
         if stream not in self.streams or (index + 1 == len(self) and not to_the_end):
             return
         hidden = self.streams[stream]
-        for window in self._batches():
-            hidden[window] = layer(hidden[window].to(self.device), **self._arguments[index]).to(self.storage)
+        weights: dict[str, list[Tensor]] = {"attention": [], "ffn": []}
+        for window in self.batches():
+            run = partial(self.window_outputs, index, layer, hidden[window].to(self.device))
+            seen = passing(layer, run, (), to_the_end=True) if stream == "dense" else {"output": run()}
+            hidden[window] = seen["output"].to(self.storage)
+            if stream == "dense":
+                weights["attention"].append(token_weights(seen["middle"]).to(self.storage))
+                weights["ffn"].append(token_weights(seen["output"]).to(self.storage))
+        if stream == "dense":
+            self.token_weights = {place: torch.cat(parts) for place, parts in weights.items()}
 
-    def _batches(self) -> Iterator[slice]:
+    def batches(self) -> Iterator[slice]:
+        """The windows that pass at once, for all in turn."""
         for start in range(0, len(self.streams["compressed"]), self.batch):
             yield slice(start, start + self.batch)
 
@@ -167,13 +198,3 @@ class _Recorder(nn.Module):
     def forward(self, hidden_states: Tensor, **arguments: Any) -> Tensor:
         self.arguments = arguments
         return hidden_states
-
-
-class _Enough(Exception):
-    """The last statistic of this batch is gathered; the rest of the layer need not run."""
-
-
-def _record(moments: Moments, last: bool, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    moments.update(inputs[0])
-    if last:
-        raise _Enough

@@ -16,21 +16,13 @@ Errors = dict[str, float]
 WHOLE = {"channels": "gate_proj", "kv_heads": "k_proj"}  # a projection whose units are never narrower
 
 
-def layer_errors(
-    dense: Mapping[str, Tensor],
-    layer: nn.Module,
-    kept: Mapping[str, Tensor],
-    treatments: tuple[Treatment, Treatment],
-    seen: Seen,
-) -> dict[str, Errors]:
+def layer_errors(layer: nn.Module, treatments: tuple[Treatment, Treatment], seen: Seen) -> dict[str, Errors]:
     """Relative errors of the projections that changed.
 
     Args:
-        dense: The weights as they were, (out, in).
-        layer: What became of them.
-        kept: Indices of the units that were kept, where units were removed.
+        layer: What became of the dense one.
         treatments: Of the attention and of the FFN.
-        seen: What the metric of their norm is made of.
+        seen: The weights as they were, the units that were kept, and what the metric of their norm is made of.
 
     Returns:
         ``errors`` in the norm that the treatment minimises, ``plain_errors`` in the Frobenius norm. A projection whose
@@ -38,12 +30,12 @@ def layer_errors(
     """
     found: dict[str, dict[str, Tensor]] = {"errors": {}, "plain_errors": {}}
     for name in PROJECTIONS:
-        whole = _in_place(dense, layer, name, kept)
+        whole = _in_place(seen.dense, layer, name, seen.kept)
         if whole is None:
             continue
         metric = treatments[0 if name in ATTENTION else 1].metric(name, seen)
-        found["plain_errors"][name] = relative_error(dense[name], whole, None)
-        found["errors"][name] = relative_error(dense[name], whole, metric)
+        found["plain_errors"][name] = relative_error(seen.dense[name], whole, None)
+        found["errors"][name] = relative_error(seen.dense[name], whole, metric)
     return {norm: numbers(errors) for norm, errors in found.items()}
 
 

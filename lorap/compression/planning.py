@@ -66,8 +66,10 @@ def plan_model(
     """
     if isinstance(config, LorapConfig):
         raise LorapError("model: is a factored model already; compress the original, or 'lorap export' it first")
-    if method.share.surveys and not scores:
-        raise LorapError(f"share {method.share.name}: needs a survey of the model's layers, give --calibration FILE")
+    share = method.share
+    if (share.scored or share.surveyed) and not scores:
+        how = "--survey FILE (see 'lorap survey')" if share.surveyed else "--calibration FILE"
+        raise LorapError(f"share {share.name}: has to know the model's layers, give {how}")
     dense = skeleton(config)
     shapes = layer_shapes(dense)
     layers = allot(method, shapes, sparsity, scores)

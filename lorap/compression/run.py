@@ -9,21 +9,22 @@ from tqdm import tqdm
 
 from lorap.artifacts.names import LAYERS
 from lorap.artifacts.specs import CompressSpec
+from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.loop import LayerLoop
 from lorap.compression.loss import Errors, layer_errors
 from lorap.compression.planning import Plan
 from lorap.compression.progress import DONE, Progress
-from lorap.compression.survey import plan_for
+from lorap.compression.scoring import plan_for
 from lorap.errors import LorapError
 from lorap.methods.seen import Behind, Seen
 from lorap.model.family import linear
 from lorap.model.folder import read_config, write_companions
-from lorap.model.layer_plan import PROJECTIONS
+from lorap.model.layer_plan import PROJECTIONS, SUBLAYER_OF
 from lorap.model.padding import pad_layer
 from lorap.model.stream import write_weights
 from lorap.model.swap import multiply_out
 from lorap.model.weights import SINGLE
-from lorap.settings.method import Method
+from lorap.settings.method import Method, Scores
 
 
 def compress(
@@ -34,6 +35,7 @@ def compress(
     device: torch.device,
     quiet: bool = False,
     unfinished: Path | None = None,
+    survey: Scores = (),
 ) -> Plan:
     """Compresses a model folder into another one.
 
@@ -46,12 +48,13 @@ def compress(
         quiet: No progress bar.
         unfinished: A folder on the same disk for the weights while they are written. What an earlier run, cut short,
             has left there must be of the same settings, model and windows; factors are gone on with at the next layer.
+        survey: Of the model with these windows, where the method's share asks for one.
 
     Raises:
         LorapError: The model cannot be read or is not supported, ids do not fit, or activations are not finite.
     """
     config = read_config(model)
-    plan = plan_for(spec, model, config, input_ids, device, quiet)
+    plan = plan_for(spec, model, config, input_ids, device, quiet, survey)
     dense_stream = any(worker.dense_stream for worker in spec.method.workers)
     dtype = config.dtype or torch.float32
     loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.batch, spec.offload, dense_stream)
@@ -97,17 +100,27 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
     attention, ffn = method.treatments
     layer_plan, shape, seen = plan.layers[index], plan.shapes[index], Seen()
     wants = [want for worker in method.workers for want in worker.wanted(shape, layer_plan)]
-    dense = {name: linear(layer, name).weight for name in PROJECTIONS}
+    of_dense = [want for want in wants if want.stream == "dense"]
+    kept_whole = {want.input for want in wants if want.kind == "before"}
+    seen.dense = {name: linear(layer, name).weight for name in PROJECTIONS}
 
-    def gather(behind: Behind) -> None:
-        loop.gather(index, layer, [want for want in wants if want.behind == behind], seen)
+    def gather(behind: Behind, place: str | None = None) -> None:
+        chosen = [want for want in wants if want.stream == "compressed" and want.behind == behind]
+        chosen = [want for want in chosen if place in (None, SUBLAYER_OF[want.input])]
+        loop.gather(index, layer, chosen, seen, kept_whole if behind == "nothing" else ())
 
     try:
+        loop.gather(index, layer, of_dense, seen)
+        loop.advance(index, layer, "dense", to_the_end=any(want.needs_dense_outputs for want in wants))
         gather("nothing")
-        loop.advance(index, layer, "dense")
-        kept = {**attention.apply(layer, layer_plan, seen)}
-        gather("attention")
-        kept |= ffn.apply(layer, layer_plan, seen)
+        if windows := attention.windows_for_metrics():
+            seen.metrics = attention_metrics(loop, index, layer, windows)
+        seen.kept |= attention.apply(layer, layer_plan, seen)
+        gather("attention", "attention")
+        if method.repair:
+            method.repair.mend_attention(layer, layer_plan, seen)
+        gather("attention", "ffn")
+        seen.kept |= ffn.apply(layer, layer_plan, seen)
         gather("layer")
         if method.repair:
             method.repair.apply(layer, layer_plan, seen)
@@ -116,4 +129,5 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
             f"layer {index}: no solver finds the eigenvectors, in float64 on the CPU neither ({error}); "
             "are its weights or the calibration damaged?"
         ) from error
-    return layer_errors(dense, layer, kept, (attention, ffn), seen)
+    loop.before.clear()
+    return layer_errors(layer, (attention, ffn), seen)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 Shape = tuple[int, int]  # (out, in) of a linear weight
 
+ROUNDING = 1e-9  # of a unit: what a share may lack of it without losing it
 QK = ("q_proj", "k_proj")
 VO = ("v_proj", "o_proj")
 
@@ -45,8 +46,7 @@ def attention_ranks(shapes: Mapping[str, Shape], sparsity: float, allocation: fl
     if len(set(shapes.values())) == 1 and len(set(shapes["q_proj"])) == 1:
         qk, vo = _square_ranks(shapes["q_proj"][0], keep, allocation)
         return {"q_proj": qk, "k_proj": qk, "v_proj": vo, "o_proj": vo}
-    qk_size, vo_size = (sum(out * inp for out, inp in (shapes[name] for name in pair)) for pair in (QK, VO))
-    qk_keep, vo_keep = _pair_fractions(qk_size, vo_size, keep, allocation)
+    qk_keep, vo_keep = pair_shares(shapes, sparsity, allocation)
     return {name: rank_for(shape, qk_keep if name in QK else vo_keep) for name, shape in shapes.items()}
 
 
@@ -73,6 +73,12 @@ def _pair_fractions(qk_size: int, vo_size: int, keep: float, allocation: float) 
     if qk_budget >= qk_size:
         return 1.0, (budget - qk_size) / vo_size
     return qk_budget / qk_size, vo_budget / vo_size
+
+
+def pair_shares(shapes: Mapping[str, Shape], sparsity: float, allocation: float) -> tuple[float, float]:
+    """The share of their weights that q and k, and that v and o keep, not rounded; see ``attention_ranks``."""
+    qk_size, vo_size = (sum(out * inp for out, inp in (shapes[name] for name in pair)) for pair in (QK, VO))
+    return _pair_fractions(qk_size, vo_size, 1 - sparsity, allocation)
 
 
 def ffn_ranks(shapes: Mapping[str, Shape], sparsity: float) -> dict[str, int | None]:

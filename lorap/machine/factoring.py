@@ -1,5 +1,7 @@
 """Seconds that a factorisation takes, as ``core.factorise`` does it; no torch here."""
 
+from collections.abc import Sequence
+
 from lorap.core.blocks import FILTERED_FROM, filtered_block
 from lorap.core.budget import Shape
 from lorap.machine.passes import Amount
@@ -27,6 +29,15 @@ def factorising(machine: Machine, size: Shape, rank: int, full: bool) -> float:
         return double
     single = _solving(machine, size, rank, "float32", full)
     return _looking(machine, size) + (1 - BLURRED) * single + BLURRED * double
+
+
+def joining(machine: Machine, sizes: Sequence[Shape]) -> float:
+    """Seconds of ``core.joint.joint_factors`` for projections of one input: a root of its moment, and a Gram matrix."""
+    outputs, inp = sum(out for out, _ in sizes), sizes[0][1]
+    least = min(outputs, inp)
+    roots = machine.solve("eigenvectors float64", inp) if outputs > inp else 0
+    products = outputs * inp**2 + outputs * inp * least
+    return machine.multiply(products, "float64", least) + roots + machine.solve("eigenvectors float64", least)
 
 
 def _looking(machine: Machine, size: Shape) -> float:

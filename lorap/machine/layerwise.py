@@ -4,15 +4,20 @@ from collections.abc import Collection
 from dataclasses import replace
 from itertools import groupby
 
-from lorap.artifacts.specs import CompressSpec, RedecomposeSpec
-from lorap.core.budget import break_even_rank
-from lorap.machine.factoring import comparing, factorising, spectrum, truncating
+from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SurveySpec
+from lorap.core.budget import QK, break_even_rank
+from lorap.machine.factoring import comparing, factorising, joining, spectrum, truncating
+from lorap.machine.needs import COPIES
+from lorap.machine.passes import Amount, head_pass, statistics
 from lorap.machine.speeds import Machine
 from lorap.machine.streaming import Model, Stream, Terms, multiplied_out
-from lorap.model.layer_plan import INPUT_OF, PROJECTIONS, READERS, LayerPlan
+from lorap.methods.seen import Want
+from lorap.model.layer_plan import FFN, INPUT_OF, PROJECTIONS, READERS, SUBLAYER_OF, LayerPlan, LayerShape
 from lorap.settings.method import Method
 from lorap.settings.schema import Calibrate
 
+SYMMETRIC = 9 / 16  # of a Gram matrix's products that are computed, in strips from the diagonal on
+ROUND = 4 / 3  # of the cube of an FFN's width: an inverse, and its updates until no channel is left
 SCORES = 18  # bytes moved for each weight of an FFN that is scored, and kept or not
 
 
@@ -24,14 +29,19 @@ def compressing(machine: Machine, model: Model, spec: CompressSpec, windows: Cal
     moments = _gather(stream, layer, spec.method, plan)
     if any(worker.dense_stream for worker in spec.method.workers):
         layer["passes"] += stream.passing(model.dense)
-    if spec.method.share.surveys:
+    solved = sum(worker.solutions(model.shape, plan) for worker in spec.method.workers)
+    layer["solutions"] = stream.seconds(Amount(solved), "float32")
+    if looked := spec.method.treatments[0].windows_for_metrics():
+        layer["metrics"] = stream.seconds(attention_metric(model.shape, windows, looked), "float32")
+    if spec.method.share.scored:
         layer["survey"] = 2 * stream.passing(model.dense)
     changed = {name: plan.ranks[name] for name in PROJECTIONS if _changes(model, plan, name)}
     sizes = {name: model.shape.sizes[name] for name in changed}
     low = {name: rank for name, rank in changed.items() if rank is not None}
+    apart = {name: rank for name, rank in low.items() if not any(name in group for group in plan.shared)}
     layer["factorisation"] = sum(
-        factorising(machine, sizes[name], rank, INPUT_OF[name] in moments) for name, rank in low.items()
-    )
+        factorising(machine, sizes[name], rank, INPUT_OF[name] in moments) for name, rank in apart.items()
+    ) + sum(joining(machine, [sizes[name] for name in group]) for group in plan.shared)
     compared = [comparing(sizes[name], rank, name in low and INPUT_OF[name] in moments)
                 for name, rank in changed.items()]  # fmt: skip
     layer["errors"] = sum(stream.seconds(amount, "float32") for amount in compared)
@@ -40,19 +50,60 @@ def compressing(machine: Machine, model: Model, spec: CompressSpec, windows: Cal
     return stream.whole(layer, model.dense, plan if spec.form == "factored" else multiplied_out(plan))
 
 
+def surveying(machine: Machine, model: Model, spec: SurveySpec, windows: Calibrate) -> Terms:
+    """Seconds of ``lorap survey``."""
+    stream = Stream(machine, model, model.dtype(spec.dtype), windows)
+    sizes, tokens, dense = model.sizes, stream.tokens.count, stream.passing(model.dense)
+    moments = Amount(tokens * (SYMMETRIC * (sizes.channels**2 + sizes.hidden**2) + sizes.hidden * model.shape.head_dim))
+    rounds = Amount(ROUND * sizes.channels**3)
+    outputs = sum(model.shape.sizes[name][0] for name in QK)
+    layer = {
+        "passes": dense,
+        "copies": COPIES / 2 * dense,  # a layer's copy passes all layers behind it, half of them on average
+        "statistics": stream.seconds(moments, "float32"),
+        "metrics": stream.seconds(attention_metric(model.shape, windows, spec.survey.metric_windows), "float32"),
+        "removals": stream.seconds(rounds, "float32"),
+        "factorisation": machine.solve("eigenvectors float64", min(outputs, sizes.hidden)),
+    }
+    found = stream.whole(layer, model.dense, None)
+    scored = COPIES * tokens / 2 * (1 + 1 / sizes.layers)
+    return found | {"logits": stream.seconds(head_pass(sizes, scored, sizes.width(stream.dtype)))}
+
+
+def attention_metric(shape: LayerShape, windows: Calibrate, count: int) -> Amount:
+    """What the metrics of queries and keys take in a layer."""
+    tokens, width = min(count, windows.nsamples) * windows.seqlen, shape.head_dim
+    pairs = 2 * windows.seqlen * width**2  # mixed values of queries, and squares of keys
+    return Amount(tokens * shape.heads * (pairs + 3 * width**3), 4 * tokens * shape.heads * 6 * width**2)
+
+
 def _gather(stream: Stream, layer: Terms, method: Method, plan: LayerPlan) -> Collection[str]:
     """Adds the seconds of all statistics of a method to a layer's; returns the inputs whose moments are whole."""
-    shape, moments = stream.model.shape, set()
+    shape, dense = stream.model.shape, stream.model.dense
+    half = replace(plan, channels=shape.channels, ranks=plan.ranks | dict.fromkeys(FFN))  # its attention is compressed
+    forms = {"nothing": dense, "attention": half, "layer": plan}
+
+    def passes(want: Want) -> tuple[str, str, str]:
+        return want.stream, want.behind, SUBLAYER_OF[want.input] if want.behind == "attention" else ""
+
     wants = {want for worker in method.workers for want in worker.wanted(shape, plan)}
-    ordered = sorted(wants, key=lambda want: (want.stream, want.behind))
-    for _, group in groupby(ordered, key=lambda want: (want.stream, want.behind)):
-        kinds: dict[str, bool] = {}
-        for want in group:
-            kinds[want.input] = kinds.get(want.input, False) or want.kind == "moment"
-        moments |= {key for key, whole in kinds.items() if whole}
-        for name, seconds in stream.gathering(stream.model.dense, kinds).items():
-            layer[name] += seconds
-    return moments
+    for key, group in groupby(sorted(wants, key=passes), key=passes):
+        form, together = forms[key[1]], list(group)
+        layer["passes"] += stream.passing(form, max((want.input for want in together), key=list(READERS).index))
+        sizes = form.sizes(shape)
+        layer["statistics"] += sum(_summing(stream, want, sizes[READERS[want.input][0]][1]) for want in together)
+    return {want.input for want in wants if want.kind == "moment"}
+
+
+def _summing(stream: Stream, want: Want, features: int) -> float:
+    """Seconds of the sums of one statistic."""
+    others = {"before": stream.model.shape.sizes["o_proj"][1], "gap": stream.model.sizes.hidden}
+    products = {
+        "moment": features,
+        "gram": SYMMETRIC * features if want.blocks == 1 else features / want.blocks,
+    } | others
+    amount = statistics(features, stream.tokens.count, products.get(want.kind, 0))
+    return stream.seconds(amount, "float64" if want.kind == "moment" else "float32")
 
 
 def _changes(model: Model, plan: LayerPlan, name: str) -> bool:
@@ -69,7 +120,7 @@ def redecomposing(
     layer = {"joining": machine.take(12 * joined.stored(model.shape), "move")}
     if spec.rank == "k+r":
         return stream.whole(layer, plan, joined)
-    layer |= stream.gathering(joined, dict.fromkeys(READERS, False))
+    layer |= stream.gathering(joined)
     layer["passes"] += stream.advancing(plan)
     cut = {name: rank for name, rank in plan.ranks.items() if rank is not None and joined.ranks[name] is not None}
     sizes = plan.sizes(model.shape)
@@ -93,7 +144,7 @@ def _joined(rank: int | None, dense: float, adapter: int) -> int | None:
 def spectral(machine: Machine, model: Model, windows: Calibrate) -> Terms:
     """Seconds of ``lorap evaluate spectra``."""
     stream = Stream(machine, model, model.sizes.dtype, windows)
-    layer = stream.gathering(model.dense, dict.fromkeys(READERS, False))
+    layer = stream.gathering(model.dense)
     layer["passes"] += stream.advancing(model.dense)
     layer["factorisation"] = sum(spectrum(machine, size) for size in model.shape.sizes.values())
     return stream.whole(layer, model.dense, None)

@@ -7,7 +7,7 @@ Upper bounds in closed form, for a cluster that ends a job which takes more than
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lorap.artifacts.specs import CompressSpec, CostSpec, RedecomposeSpec, SuiteSpec, TuneSpec
+from lorap.artifacts.specs import CompressSpec, CostSpec, RedecomposeSpec, SuiteSpec, SurveySpec, TuneSpec
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 from lorap.settings.schema import Calibrate, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
@@ -20,6 +20,7 @@ TEXT = {"pydoc": 100 * MIB, "files": 4096 * MIB, "instructions": 1024 * MIB}  # 
 WHEEL = 2048 * MIB  # a model from a package, unpacked; PyPI takes no large ones
 UNPACKING = 6  # bytes in memory for each of a GGUF file, of some 4 bits a weight
 MARGIN = 1.2
+COPIES = 2  # of all windows, which are what the pruned copies of some of them come to in a survey
 
 STARTUP = 15  # minutes, with all that is read and written
 # Multiply-accumulates a second, slow ones: nobody gains by a limit that is short.
@@ -88,12 +89,26 @@ def compress(sizes: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
     if any(worker.dense_stream for worker in workers):
         need = replace(need, device=need.device + inputs)
         inputs *= 2
-    if spec.method.share.surveys:
-        need = _with_survey(need, sizes, spec, windows)
+    if spec.method.share.scored:
+        need = _with_scores(need, sizes, spec, windows)
     return replace(need, host=need.host + inputs, device=need.device - inputs) if spec.offload else need
 
 
-def _with_survey(need: Need, sizes: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
+def survey(sizes: Sizes, spec: SurveySpec, windows: Calibrate) -> Need:
+    """A layer at a time: its weights, moments and what takes channels away, and the copies that lost some."""
+    layer = sizes.layer * sizes.width(spec.dtype) + 8 * (sizes.channels**2 + 2 * sizes.hidden**2)
+    workspace = 12 * sizes.channels**2 + 24 * sizes.hidden * sizes.channels
+    need = _layer_by_layer(
+        sizes, windows, spec.batch, layer, workspace, eigenvector_operations(sizes.hidden, 3), spec.dtype
+    )
+    inputs = _inputs(sizes, windows, spec.dtype)
+    moments = windows.nsamples * windows.seqlen * sizes.layers * sizes.channels**2
+    need = replace(need, device=need.device + COPIES * inputs, work=(1 + COPIES) * need.work + moments)
+    everything = (1 + COPIES) * inputs
+    return replace(need, host=need.host + everything, device=need.device - everything) if spec.offload else need
+
+
+def _with_scores(need: Need, sizes: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
     """What a sweep over the dense model adds: a pass, and gradients of some windows, whose inputs all layers keep."""
     drawn = max(treatment.gradients for treatment in spec.method.treatments)
     some = windows.model_copy(update={"nsamples": min(drawn, windows.nsamples)})

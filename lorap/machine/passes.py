@@ -70,9 +70,9 @@ def head_pass(sizes: Sizes, tokens: float, width: int) -> Amount:
     return Amount(sizes.vocabulary * sizes.hidden, sizes.vocabulary * (width + 4 * LOGITS)) * tokens
 
 
-def statistics(features: int, tokens: float, moment: bool) -> Amount:
-    """Sums of one input's squares; with ``moment`` of all its products, in float64."""
-    return Amount(features**2 if moment else 0, 12 * features) * tokens
+def statistics(features: int, tokens: float, others: float = 0) -> Amount:
+    """Sums of one input's squares, or of its products with so many other features."""
+    return Amount(features * others, 12 * features) * tokens
 
 
 def stored_bytes(plans: list[LayerPlan], shape: LayerShape, sizes: Sizes, width: int) -> int:

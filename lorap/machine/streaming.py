@@ -78,14 +78,13 @@ class Stream:
         """The same for the inputs of the next layer, which the last one has not; on average."""
         return self.passing(plan) * (1 - 1 / self.model.sizes.layers)
 
-    def gathering(self, plan: LayerPlan, kinds: dict[str, bool]) -> Terms:
-        """Seconds of the statistics of some inputs, of which some are whole second moments."""
-        last = max(kinds, key=list(READERS).index)
+    def gathering(self, plan: LayerPlan) -> Terms:
+        """Seconds of the sizes of all inputs."""
         sizes = plan.sizes(self.model.shape)
-        sums = [statistics(sizes[READERS[key][0]][1], self.tokens.count, whole) for key, whole in kinds.items()]
+        sums = [statistics(sizes[readers[0]][1], self.tokens.count) for readers in READERS.values()]
         return {
-            "passes": self.passing(plan, last),
-            "statistics": sum(self.seconds(amount, "float64") for amount in sums),
+            "passes": self.passing(plan, list(READERS)[-1]),
+            "statistics": sum(self.seconds(amount) for amount in sums),
         }
 
     def whole(self, layer: Terms, before: LayerPlan, after: LayerPlan | None) -> Terms:

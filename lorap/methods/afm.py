@@ -16,7 +16,6 @@ class Afm(LowRank):
     name: Literal["afm"] = "afm"
     statistic: ClassVar[Literal["squares", "moment"] | None] = "moment"
 
-    @staticmethod
-    def metric_of(moments: "Moments | None") -> "Tensor | None":
+    def metric_of(self, moments: "Moments | None") -> "Tensor | None":
         """Covariance of the input, which W carries to the covariance of the output: (in, in)."""
         return None if moments is None else moments.covariance()

@@ -16,7 +16,6 @@ class Awsvd(LowRank):
     name: Literal["awsvd"] = "awsvd"
     statistic: ClassVar[Literal["squares", "moment"] | None] = "squares"
 
-    @staticmethod
-    def metric_of(moments: "Moments | None") -> "Tensor | None":
+    def metric_of(self, moments: "Moments | None") -> "Tensor | None":
         """d of the norm ||(W - W') diag(d)||_F: (in,)."""
         return None if moments is None else moments.scale()

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from lorap.core.budget import ffn_ranks
 from lorap.methods.low_rank import LowRank, inputs_of, set_low_rank
-from lorap.methods.part import Slot, Treatment
+from lorap.methods.part import Piece, Slot, Treatment
 from lorap.methods.registry import registered
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import FFN, LayerPlan, LayerShape
@@ -33,6 +33,7 @@ class Decompose(Treatment):
     """gate, up and down by low rank: by the attention's factorisation, or the one named."""
 
     slot: ClassVar[Slot] = "ffn"
+    pieces: ClassVar[tuple[Piece, ...]] = ("ffn",)
     name: Literal["decompose"] = "decompose"
     factorisation: Annotated[
         Annotated[str, AfterValidator(_low_rank)] | None,
@@ -56,6 +57,12 @@ class Decompose(Treatment):
         """The same fraction of each of the three weights."""
         ranks = ffn_ranks({name: shape.sizes[name] for name in FFN}, sparsity)
         return replace(plan, ranks=plan.ranks | ranks)
+
+    def fitted(
+        self, plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], scores: Mapping[str, "Tensor"]
+    ) -> LayerPlan:
+        """The same share for each of the three weights."""
+        return self.shrunk(plan, shape, 1 - shares["ffn"])
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The statistic of the inputs of what is factorised."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lorap.core.budget import attention_ranks
-from lorap.methods.part import Slot, Treatment
+from lorap.core.budget import QK, VO, attention_ranks, rank_for
+from lorap.methods.part import Piece, Slot, Treatment
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import ATTENTION, INPUT_OF, READERS, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes, eigenvector_operations
@@ -20,23 +20,32 @@ if TYPE_CHECKING:
     from lorap.methods.seen import Seen
 
 
+PAIRS: dict[Piece, tuple[str, ...]] = {"qk": QK, "vo": VO}
+Allocation = Annotated[float, Field(gt=0, allow_inf_nan=False, description="parameters of v, o for each of q, k")]
+
+
 class LowRank(Treatment):
     """The attention by low rank: v and o get ``allocation`` parameters for each of q and k."""
 
     slot: ClassVar[Slot] = "attention"
     statistic: ClassVar[Literal["squares", "moment"] | None]  # that the metric is made of
-    allocation: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="parameters of v, o for each of q, k")
-    ] = 3
+    pieces: ClassVar[tuple[Piece, ...]] = ("qk", "vo")
+    allocation: Allocation = 3
 
-    @staticmethod
     @abstractmethod
-    def metric_of(moments: "Moments | None") -> "Tensor | None":
+    def metric_of(self, moments: "Moments | None") -> "Tensor | None":
         """The metric from the statistic of a projection's input: None, (in,) or (in, in); see ``core.factorise``."""
 
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """Ranks by the rule of the paper."""
         ranks = attention_ranks({name: shape.sizes[name] for name in ATTENTION}, sparsity, self.allocation)
+        return replace(plan, ranks=plan.ranks | ranks)
+
+    def fitted(
+        self, plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], scores: Mapping[str, "Tensor"]
+    ) -> LayerPlan:
+        """The same share for both weights of a pair."""
+        ranks = {name: rank_for(shape.sizes[name], shares[piece]) for piece, pair in PAIRS.items() for name in pair}
         return replace(plan, ranks=plan.ranks | ranks)
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
@@ -51,9 +60,10 @@ class LowRank(Treatment):
 
     def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
         """The metric of this factorisation, if its statistic was measured."""
-        key = INPUT_OF[projection]
-        measured = self.statistic is not None and (key, "compressed", "nothing") in seen.moments
-        return self.metric_of(seen.of(key)) if measured else None
+        if self.statistic is None:
+            return None
+        key = Want(INPUT_OF[projection], self.statistic).key
+        return self.metric_of(seen.moments[key]) if key in seen.moments else None
 
     def statistics_bytes(self, sizes: Sizes) -> int:
         """Second moments of the two inputs, if the metric is full."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 Slot = Literal["attention", "ffn", "repair", "share"]
+Piece = Literal["qk", "vo", "ffn"]  # the parts of a layer that may get shares of the budget of their own
 
 
 class Part(Strict):
@@ -44,6 +45,10 @@ class Worker(Part):
         """Bytes that the work on a layer takes at its peak, beside the layer and its statistics."""
         return 0
 
+    def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
+        """Multiply-accumulates in float32 of what is solved for in a layer, factorisations of a weight apart."""
+        return 0
+
     def eigenvector_operations(self, sizes: Sizes) -> int:
         """Multiply-accumulates that finding eigenvectors takes in a layer, roughly."""
         return 0
@@ -53,6 +58,7 @@ class Treatment(Worker):
     """What happens to a sub-layer: it measures, scores its units, and changes a layer once its plan is known."""
 
     gradients: ClassVar[int] = 0  # windows whose loss the scores want the gradients of
+    pieces: ClassVar[tuple[Piece, ...]] = ()  # what a share may give shares of their own
 
     def beside(self, attention: "Treatment") -> "Treatment":
         """The treatment as it is beside that of the attention; an FFN's may depend on it."""
@@ -61,6 +67,23 @@ class Treatment(Worker):
     @abstractmethod
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """A plan in which this sub-layer has lost the fraction ``sparsity`` of its weights."""
+
+    @abstractmethod
+    def fitted(
+        self, plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], scores: Mapping[str, "Tensor"]
+    ) -> LayerPlan:
+        """A plan in which each piece keeps at most its share of its weights.
+
+        Args:
+            plan: What the layer is so far.
+            shape: The dense layer.
+            shares: Of every piece of a layer, in (0, 1].
+            scores: Of the layer, from a survey.
+        """
+
+    def windows_for_metrics(self) -> int:
+        """Windows whose attention is looked into for the metrics of q and k."""
+        return 0
 
     def scores(self, layer: "nn.Module", seen: Seen) -> Mapping[str, "Tensor"]:
         """The importance of every unit of a dense layer, by the field of a plan that counts these units."""
@@ -88,16 +111,20 @@ class Repair(Worker):
         """The plan with what the repair adds, such as biases."""
         return plan
 
+    def mend_attention(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
+        """Repairs the attention in place, before the FFN is measured behind it and compressed."""
+
     @abstractmethod
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
         """Repairs a compressed layer in place."""
 
 
 class Share(Part):
-    """How the budget is spread over the layers: from the configuration alone, or after a survey of the dense model."""
+    """How the budget is spread over the layers: from the configuration alone, or after a look at the dense model."""
 
     slot: ClassVar[Slot] = "share"
-    surveys: ClassVar[bool] = False
+    scored: ClassVar[bool] = False  # whether it wants the scores of all units, by the method's own treatments
+    surveyed: ClassVar[bool] = False  # whether it wants what `lorap survey` has found of the model
 
     @abstractmethod
     def allot(
@@ -113,5 +140,5 @@ class Share(Part):
             treatments: Of the attention and of the FFN.
             shapes: The layers as they are.
             sparsity: The fraction of the weights of each treated sub-layer that is to go, over all layers.
-            scores: Of every layer's units, by the field of a plan that counts them; empty without a survey.
+            scores: By layer: of its units, by the field of a plan that counts them, or a survey's tensors; else empty.
         """

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lorap.core.budget import removed_positions
-from lorap.methods.part import Slot, Treatment
+from lorap.core.budget import ROUNDING, removed_positions
+from lorap.methods.part import Piece, Slot, Treatment
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import FFN, INPUT_OF, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -22,12 +22,19 @@ class PruneChannels(Treatment):
     """Removes channels by ascending score, but for the ``keep_least`` fraction at the bottom."""
 
     slot: ClassVar[Slot] = "ffn"
+    pieces: ClassVar[tuple[Piece, ...]] = ("ffn",)
     keep_least: Annotated[float, Field(ge=0, lt=1, description="least important channels that stay")] = 0.01
 
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """As many channels as the paper's rule leaves."""
         removed = removed_positions(shape.channels, sparsity, self.keep_least)
         return replace(plan, channels=shape.channels - len(removed))
+
+    def fitted(
+        self, plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], scores: Mapping[str, "Tensor"]
+    ) -> LayerPlan:
+        """As many channels as the share is enough for, at least one."""
+        return replace(plan, channels=max(1, int(shares["ffn"] * shape.channels + ROUNDING)))
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
         """Removes the same channels from gate, up and down."""
@@ -67,5 +74,5 @@ class Prune(PruneChannels):
 
     def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
         """The size of the inputs, which the scores weigh a weight by."""
-        key = (INPUT_OF[projection], "compressed", "nothing")
-        return seen.of(key[0]).scale() if key in seen.moments else None
+        key = Want(INPUT_OF[projection], "squares").key
+        return seen.moments[key].scale() if key in seen.moments else None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Stream = Literal["compressed", "dense"]
 Behind = Literal["nothing", "attention", "layer"]
-Key = tuple[str, Stream, Behind]
+Key = tuple[str, Stream, Behind, bool]
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,32 @@ class Want:
 
     Attributes:
         input: Name of the input.
-        kind: ``squares``, ``mean``, or ``moment``, the whole second moment with the mean.
+        kind: ``squares``, ``mean``, or ``moment``, the whole second moment with the mean. In float32: ``gram``, the
+            second moment; ``before``, its moment with what the same input was before anything was compressed; ``gap``,
+            its moment with what the layer lacks of the dense model's output on the stream behind the attention.
         stream: The activations as the compressed layers before this one left them, or those of the dense model.
         behind: How much of the layer itself is compressed when they pass: nothing, its attention, or all of it.
+        weighted: A ``gram``, ``before`` or ``gap`` in which an error counts relative to the dense residual stream
+            behind the sub-layer, as the next norm sees it.
+        blocks: How many diagonal blocks of a ``gram`` are wanted, alone; 1 means all of it.
     """
 
     input: str
     kind: "Kind"
     stream: Stream = "compressed"
     behind: Behind = "nothing"
+    weighted: bool = False
+    blocks: int = 1
+
+    @property
+    def key(self) -> Key:
+        """What wants of one set of sums have in common."""
+        return self.input, self.stream, self.behind, self.weighted
+
+    @property
+    def needs_dense_outputs(self) -> bool:
+        """Whether the dense stream has to pass the layer first."""
+        return self.weighted or self.kind == "gap"
 
     def __post_init__(self) -> None:
         if self.stream == "dense" and self.behind != "nothing":
@@ -46,24 +63,37 @@ class Gradient:
 
 @dataclass
 class Seen:
-    """Statistics of a layer's inputs, and gradients by projection where they were asked for."""
+    """Statistics of a layer's inputs; where they were asked for, gradients by projection and metrics of q and k.
+
+    Attributes:
+        moments: By what their wants have in common.
+        gradients: By projection.
+        metrics: Of q_proj and k_proj, a block for each head: (heads, d, d), see ``core.attention_metric``.
+        dense: The weights of the projections as they were: (out, in).
+        kept: Indices of the units that stayed, where units were removed, by the field of a plan that counts them.
+    """
 
     moments: dict[Key, "Moments"] = field(default_factory=dict)
     gradients: dict[str, Gradient] = field(default_factory=dict)
+    metrics: dict[str, "Tensor"] = field(default_factory=dict)
+    dense: dict[str, "Tensor"] = field(default_factory=dict)
+    kept: dict[str, "Tensor"] = field(default_factory=dict)
 
-    def of(self, name: str, stream: Stream = "compressed", behind: Behind = "nothing") -> "Moments":
+    def of(
+        self, name: str, stream: Stream = "compressed", behind: Behind = "nothing", weighted: bool = False
+    ) -> "Moments":
         """The statistics of one input."""
-        return self.moments[name, stream, behind]
+        return self.moments[name, stream, behind, weighted]
 
     def expect(
         self, wants: Iterable[Want], features: Mapping[str, int], device: "torch.device"
-    ) -> dict[str, "Moments"]:
-        """New sums for statistics of one stream at one time, by input; ``features`` are the widths of the inputs."""
+    ) -> dict[Key, "Moments"]:
+        """New sums for wants; ``features`` are the widths of the inputs."""
         from lorap.core.statistics import Moments
 
         wants = list(wants)
-        for name in dict.fromkeys(want.input for want in wants):
-            same = [want for want in wants if want.input == name]
-            key = (name, same[0].stream, same[0].behind)
-            self.moments[key] = Moments(features[name], {want.kind for want in same}, device)
-        return {want.input: self.of(want.input, want.stream, want.behind) for want in wants}
+        for key in dict.fromkeys(want.key for want in wants):
+            same = [want for want in wants if want.key == key]
+            kinds = {want.kind for want in same}
+            self.moments[key] = Moments(features[key[0]], kinds, device, min(want.blocks for want in same))
+        return {want.key: self.moments[want.key] for want in wants}

@@ -16,7 +16,6 @@ class Svd(LowRank):
     name: Literal["svd"] = "svd"
     statistic: ClassVar[Literal["squares", "moment"] | None] = None
 
-    @staticmethod
-    def metric_of(moments: "Moments | None") -> "Tensor | None":
+    def metric_of(self, moments: "Moments | None") -> "Tensor | None":
         """No metric: the plain norm ||W - W'||_F."""
         return None

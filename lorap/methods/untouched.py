@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lorap.methods.part import Slot, Treatment
+from lorap.methods.part import Piece, Slot, Treatment
 from lorap.model.layer_plan import LayerPlan, LayerShape
 
 if TYPE_CHECKING:
@@ -18,6 +18,12 @@ class Untouched(Treatment):
     name: Literal["none"] = "none"
 
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
+        """The plan as it is."""
+        return plan
+
+    def fitted(
+        self, plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], scores: Mapping[str, "Tensor"]
+    ) -> LayerPlan:
         """The plan as it is."""
         return plan
 

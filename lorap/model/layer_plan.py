@@ -12,6 +12,7 @@ Storage = Literal["factors", "pivoted"]  # how a low-rank pair is stored
 
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+VALUES = ("v_proj", "o_proj")
 FFN = ("gate_proj", "up_proj", "down_proj")
 PROJECTIONS = ATTENTION + FFN
 
@@ -23,6 +24,7 @@ READERS = {
     "ffn_hidden": ("down_proj",),
 }
 INPUT_OF = {reader: name for name, readers in READERS.items() for reader in readers}
+SUBLAYER_OF = {name: "attention" if readers[0] in ATTENTION else "ffn" for name, readers in READERS.items()}
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,10 @@ class LayerPlan:
                 total += rank * (out if name in borrowed else out + inp)
         return total
 
+    def _sharing(self, name: str) -> tuple[str, ...]:
+        """The projections that have one right factor with this one, itself included."""
+        return next((group for group in self.shared if name in group), (name,))
+
     def require(self, shape: LayerShape) -> None:
         """Raises a LorapError where the plan is none of a layer of this shape."""
         counts = (self.channels, self.heads, self.kv_heads)
@@ -158,7 +164,8 @@ class LayerPlan:
             raise LorapError(f"plan of a layer: {unknown[0]!r} is no projection")
         sizes = self.sizes(shape)
         for name, rank in self.ranks.items():
-            if rank is not None and (type(rank) is not int or not 1 <= rank <= min(sizes[name])):
+            outputs = sum(sizes[other][0] for other in self._sharing(name) if other in sizes)
+            if rank is not None and (type(rank) is not int or not 1 <= rank <= min(outputs, sizes[name][1])):
                 raise LorapError(f"plan of a layer: rank {rank} of {name} does not fit {sizes[name]}")
         if not isinstance(self.storage, dict) or set(self.storage.values()) - set(get_args(Storage)):
             raise LorapError(f"plan of a layer: storage {self.storage}, expected {' or '.join(get_args(Storage))}")

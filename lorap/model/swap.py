@@ -34,6 +34,14 @@ def set_factors(layer: nn.Module, name: str, left: Tensor, right: Tensor, bias: 
     _put(layer, name, small, {"left.weight": left, "right.weight": right}, {"left.bias": bias})
 
 
+def share_factor(layer: nn.Module, name: str, lender: str, left: Tensor, bias: Tensor | None) -> None:
+    """Puts a left factor, (out, k), beside the right factor of another projection in the place of a projection."""
+    owner = projection(layer, lender)
+    with torch.device("meta"):
+        small = LowRankLinear(owner.in_features, left.shape[0], left.shape[1], bias is not None, owner)
+    _put(layer, name, small, {"left.weight": left}, {"left.bias": bias})
+
+
 def _put(
     layer: nn.Module, name: str, module: nn.Module, tensors: dict[str, Tensor], biases: dict[str, Tensor | None]
 ) -> None:

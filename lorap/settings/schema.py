@@ -45,6 +45,19 @@ class Compress(Strict):
     offload: bool
 
 
+class Survey(Strict):
+    """How a dense model is surveyed (plus.md, 6): what the treatments of lorap-plus would lose in each layer.
+
+    ``shrinkage`` and ``selection_ridge`` as in these treatments; ``metric_windows`` for the metric of queries and keys;
+    ``pruned`` of a layer's channels are gone in the copy that shows what an error there costs.
+    """
+
+    shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.1
+    selection_ridge: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.3
+    metric_windows: Count = 6
+    pruned: Annotated[float, Field(gt=0, lt=1)] = 0.3
+
+
 class Tune(Strict):
     """LoRA tuning (method.md, 9).
 
@@ -155,6 +168,7 @@ class Params(Strict):
     methods: dict[Name, Method]
     calibrate: dict[Name, Calibrate]
     compress: Compress
+    survey: Survey = Survey()
     tune: dict[Name, Tune]
     evaluate: Evaluate
     report: Report

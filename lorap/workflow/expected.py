@@ -8,7 +8,7 @@ from lorap.artifacts.grid import Cell
 from lorap.artifacts.names import META
 from lorap.artifacts.places import jobs, output
 from lorap.artifacts.specs import Spec
-from lorap.artifacts.step import Step
+from lorap.artifacts.step import Methods, Step
 from lorap.artifacts.steps import STAGES
 from lorap.files import owner_of
 from lorap.settings.schema import Params
@@ -42,17 +42,17 @@ def artifacts(params: Params, name: str, results: Path) -> Iterator[Artifact]:
     """
     folder = results / name
     made: dict[str, Path] = {}
-    for step, cell in jobs(params.grids[name]):
+    for step, cell in jobs(params.grids[name], params.methods):
         spec = step.spec(params, name, cell)
-        inputs = dict(made) if step.takes_all else _inputs(step, cell, folder)
+        inputs = dict(made) if step.takes_all else _inputs(step, cell, params.methods, folder)
         for one in (each.of(cell) for each in step.outputs):
             made[one.name] = folder / one.meta
             yield Artifact(folder / one.path, folder / one.meta, folder / one.root, one.name, spec, inputs)
 
 
-def _inputs(step: Step, cell: Cell, folder: Path) -> dict[str, Path]:
+def _inputs(step: Step, cell: Cell, methods: Methods, folder: Path) -> dict[str, Path]:
     """The metas of what a step takes of one cell, by role."""
-    taken = {role: source for role, source in step.inputs.items() if role not in step.unused(cell)}
+    taken = {role: source for role, source in step.inputs.items() if role not in step.unused(cell, methods)}
     return {role: folder / output(source, cell).meta for role, source in taken.items()}
 
 

@@ -59,7 +59,7 @@ def forecast(params: Params, grid: str, machine: Machine, results: Path) -> Iter
     def model(name: str) -> Model:
         return model_of(params, grid, name, results)
 
-    for step, cell in jobs(params.grids[grid]):
+    for step, cell in jobs(params.grids[grid], params.methods):
         yield job_of(params, grid, step, cell, machine, model)
 
 
@@ -131,6 +131,8 @@ def _terms(spec: Spec, machine: Machine, made: _Made, windows: Calibrate) -> Ter
             return whole.calibrating(machine)
         case specs.CompressSpec():
             return layerwise.compressing(machine, made.model, spec, windows)
+        case specs.SurveySpec():
+            return layerwise.surveying(machine, made.model, spec, windows)
         case specs.TuneSpec():
             return whole.tuning(machine, made.model, spec, made.plan)
         case specs.RedecomposeSpec():

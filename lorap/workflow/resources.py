@@ -26,6 +26,8 @@ def need_of(spec: specs.Spec, sizes: Callable[[], Sizes], windows: Calibrate) ->
             return needs.calibrate(source)
         case specs.CompressSpec():
             return needs.compress(sizes(), spec, windows)
+        case specs.SurveySpec():
+            return needs.survey(sizes(), spec, windows)
         case specs.TuneSpec():
             return needs.tune(sizes(), spec)
         case specs.RedecomposeSpec():

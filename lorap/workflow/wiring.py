@@ -59,9 +59,9 @@ class Wiring:
         found: dict[str, Any] = {}
         for role, source in step.inputs.items():
             (made,) = STEPS[source].outputs
-            files = [self._place(step, file) for file in made.files]
+            files = [self._taken(step, role, file) for file in made.files]
             found[role] = files if len(files) > 1 else files[0]  # Snakemake takes no list of functions
-            found[f"{role}_meta"] = self._place(step, made.meta)
+            found[f"{role}_meta"] = self._taken(step, role, made.meta)
         return found
 
     def outputs(self, rule: str) -> list[str]:
@@ -69,12 +69,21 @@ class Wiring:
         return [f"results/{{grid}}/{file}" for made in STEPS[rule].outputs for file in _files(made)]
 
     def options(self, rule: str) -> dict[str, str | OfJob]:
-        """What a job tells its command: its spec, where its inputs are by role, and where to write."""
+        """What a job tells its command: its spec, where its inputs are by role, and where to write.
+
+        Where some jobs have no use for some inputs, each of these comes with its option, or is empty.
+        """
         step = STEPS[rule]
         places = {role: STEPS[source] for role, source in step.inputs.items() if not step.takes_all}
-        told = {role: other.beside or self._place_of_job(other.out) for role, other in places.items()}
+        told = {role: self._told(step, role, other) for role, other in places.items()}
         out = step.beside or self._place(step, step.out)  # the others repeat an input, which lint wants as functions
         return {"spec": self._spec(step), **told, "out": out}
+
+    def _told(self, step: Step, role: str, source: Step) -> str | OfJob:
+        place = source.beside or self._place_of_job(source.out)
+        if isinstance(place, str) or not step.choosy:
+            return place
+        return lambda wildcards: f"--{role} {place(wildcards)}" if self._uses(step, role, wildcards) else ""
 
     def log(self, rule: str, kind: str = "log") -> str:
         """The log of a job, or the table of its benchmark: ``tsv``."""
@@ -101,7 +110,9 @@ class Wiring:
         return [file for step in STAGES[stage] for file in self._all_files(step, grid)]
 
     def _all_files(self, step: Step, grid: str) -> list[str]:
-        made = (each.of(cell) for cell in step.cells(self.params.grids[grid]) for each in step.outputs)
+        made = (
+            each.of(cell) for cell in step.cells(self.params.grids[grid], self.params.methods) for each in step.outputs
+        )
         return [f"results/{grid}/{file}" for one in made for file in _files(one)]
 
     def _files_of_all(self, source: str) -> OfJob:
@@ -112,6 +123,15 @@ class Wiring:
         if _wildcards(path) <= _wildcards(step.out):
             return f"results/{{grid}}/{path}"
         return self._place_of_job(path)
+
+    def _taken(self, step: Step, role: str, path: str) -> str | OfJob:
+        """A path of what a job takes; a function that gives none for a job that has no use for it."""
+        if not step.choosy:
+            return self._place(step, path)
+        return lambda wildcards: self._place_of_job(path)(wildcards) if self._uses(step, role, wildcards) else []
+
+    def _uses(self, step: Step, role: str, wildcards: Wildcards) -> bool:
+        return role not in step.unused(self._cell(wildcards), self.params.methods)
 
     def _place_of_job(self, path: str) -> OfJob:
         return lambda wildcards: f"results/{wildcards.grid}/{path.format_map(self._cell(wildcards).wildcards)}"

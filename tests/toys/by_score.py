@@ -15,7 +15,7 @@ class ByScore(Share):
     """The attention gets the same share in every layer, the FFNs compete."""
 
     name: Literal["by-score"] = "by-score"
-    surveys: ClassVar[bool] = True
+    scored: ClassVar[bool] = True
 
     def allot(
         self,

@@ -15,6 +15,7 @@ from lorap.report.read.results import read_optional
 MAKES = {  # in a few words, for the picture
     "models": "base models",
     "calibrate": "windows of tokens",
+    "survey": "error curves",
     "compress": "factors, channels",
     "tune": "adapters",
     "redecompose": "refactored models",
@@ -39,7 +40,9 @@ def chain(spec: ReportSpec, folder: Path) -> list[Progress]:
     lacking = {measured(cell): lacks(spec, folder, cell) for cell in all_cells(spec.grid)}
     found = []
     for stage, steps in STAGES.items():
-        made = dict(_made(lacking, folder, step, cell) for step in steps for cell in step.cells(spec.grid))
+        made = dict(
+            _made(lacking, folder, step, cell) for step in steps for cell in step.cells(spec.grid, spec.methods)
+        )
         wanted = len(catalogue.TABLES) + len(catalogue.FIGURES) if stage == "report" else len(made)
         missing = [name for name, there in made.items() if not there]
         found.append(Progress(stage, MAKES[stage], needs(stage), wanted, missing))

@@ -20,7 +20,7 @@ Fact = tuple[str, str]
 def read_provenance(spec: ReportSpec, folder: Path) -> dict[str, Any]:
     """The meta of every artifact of the grid by its path below the grid's folder, measurements with their protocol."""
     found: dict[str, Any] = {}
-    for step, cell in jobs(spec.grid):
+    for step, cell in jobs(spec.grid, spec.methods):
         for artifact in (each.of(cell) for each in step.outputs if not step.takes_all):
             meta = read_optional(folder / artifact.meta)
             content = read_optional(folder / artifact.path) if step.stage == "evaluate" else None

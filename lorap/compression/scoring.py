@@ -27,25 +27,26 @@ def plan_for(
     input_ids: Tensor | None,
     device: torch.device,
     quiet: bool,
+    survey: Scores = (),
 ) -> Plan:
-    """The plan of a model, after a survey where the method's share asks for one and there are windows for it.
+    """The plan of a model; after a sweep that scores its units where the method's share asks for it.
 
     The configuration is given the dtype to compute in.
 
     Raises:
-        LorapError: As ``survey`` and ``plan_model``, or the dtype is none that lorap writes.
+        LorapError: As ``score_units`` and ``plan_model``, or the dtype is none that lorap writes.
     """
     config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
     if config.dtype not in DTYPES.values():
         raise LorapError(f"{model}: dtype {config.dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
-    scores: Scores = ()
-    if spec.method.share.surveys and input_ids is not None:
-        scores = survey(spec, model, config, input_ids, device, quiet)
+    scores = survey
+    if spec.method.share.scored and input_ids is not None:
+        scores = score_units(spec, model, config, input_ids, device, quiet)
     return plan_model(config, spec.method, spec.sparsity, spec.form, scores)
 
 
 @torch.no_grad()
-def survey(
+def score_units(
     spec: CompressSpec, model: Path, config: PreTrainedConfig, input_ids: Tensor, device: torch.device, quiet: bool
 ) -> Scores:
     """Scores of every layer's units, by the field of a plan that counts them.
@@ -66,10 +67,10 @@ def survey(
     shape = layer_shapes(dense)[0]
     wants = [want for treatment in treatments for want in treatment.wanted(shape, None)]
     if others := [want for want in wants if want != Want(want.input, want.kind)]:
-        raise ValueError(f"{others[0]}: nothing is compressed in a survey, so that there is one stream only")
+        raise ValueError(f"{others[0]}: nothing is compressed in this sweep, so that there is one stream only")
     windows = max(treatment.gradients for treatment in treatments)
     loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.batch, spec.offload)
-    sweep = tqdm(loop, total=len(loop), desc="survey", unit="layer", disable=quiet)
+    sweep = tqdm(loop, total=len(loop), desc="score", unit="layer", disable=quiet)
     scores: list[Mapping[str, Tensor]] = []
     seen_by_layer, inputs = [], []
     for index, layer in sweep:

@@ -1,0 +1,171 @@
+"""A survey of a dense model: what every piece of every layer loses when it gets smaller, and what that costs.
+
+One pass over the calibration windows gives error curves (plus.md, 6). Beside it some windows run once for every layer
+so far, pruned in that layer alone, and show at the end what an error there costs.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lorap.artifacts.specs import SurveySpec
+from lorap.compression.attention_metrics import attention_metrics
+from lorap.compression.loop import LayerLoop
+from lorap.compression.watch import passing, token_weights
+from lorap.core.joint import joint_spectrum, shrunk
+from lorap.core.narrow import head_spaces
+from lorap.core.statistics import Moments
+from lorap.core.surgeon import remove
+from lorap.errors import LorapError
+from lorap.machine.needs import COPIES
+from lorap.methods.narrow_heads import heads_of
+from lorap.model.family import layer_shapes, linear
+from lorap.model.folder import DTYPES, read_config, skeleton
+from lorap.model.head import fill_head
+from lorap.model.layer_plan import LayerShape
+
+INPUTS = ("attention_in", "attention_out", "ffn_hidden")
+LEAST = 24  # an FFN's curve ends where one channel of so many is left
+
+
+@torch.no_grad()
+def survey_model(
+    spec: SurveySpec, model: Path, input_ids: Tensor, device: torch.device, quiet: bool
+) -> list[dict[str, Tensor]]:
+    """Error curves and weights of all layers.
+
+    Args:
+        spec: How they are measured.
+        model: Folder of the dense model.
+        input_ids: (windows, tokens), int64, the calibration windows.
+        device: Where the layers run.
+        quiet: No progress bar.
+
+    Returns:
+        For each layer, errors relative to the residual stream behind it: ``ffn`` (points, 2), channels and the error
+        with so many; ``vo`` (groups, d), what each dimension of each head carries; ``qk`` (most,), what each joint
+        rank carries; and ``weight`` (), the divergence of the model's output for an error of 1.
+
+    Raises:
+        LorapError: The model cannot be read, ids do not fit, or activations are not finite.
+    """
+    config = read_config(model)
+    config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
+    dense = skeleton(config)
+    loop = LayerLoop(dense, model, input_ids, config.dtype, device, spec.batch, spec.offload)
+    shape = layer_shapes(dense)
+    copies = Copies(loop, spec.survey.pruned)
+    found = []
+    for index, layer in tqdm(loop, total=len(loop), desc="survey", unit="layer", disable=quiet):
+        metrics = attention_metrics(loop, index, layer, spec.survey.metric_windows)
+        before = copies.windows_of(loop.streams["compressed"])
+        moments, weight = _sweep(loop, index, layer, shape[index])
+        if not all(bool(moment.is_finite()) for moment in moments.values()):
+            raise LorapError(f"layer {index}: activations are not finite in {config.dtype}; try float32")
+        found.append(curves(layer, shape[index], moments, metrics, weight, spec))
+        copies.advance(index, layer, before, moments["ffn_hidden"].products_of().diagonal())
+    for layer_curves, cost in zip(found, copies.costs(), strict=True):
+        layer_curves["weight"] = cost
+    return found
+
+
+def _sweep(loop: LayerLoop, index: int, layer: nn.Module, shape: LayerShape) -> tuple[dict[str, Moments], float]:
+    """Carries all windows through a layer; the moments of its inputs, and the mean weight of a token in its middle."""
+    sizes = {name: linear(layer, reader).in_features for name, reader in
+             zip(INPUTS, ("q_proj", "o_proj", "down_proj"), strict=True)}  # fmt: skip
+    blocks = {"attention_out": shape.heads}
+    moments = {name: Moments(size, ["gram"], loop.device, blocks.get(name, 1)) for name, size in sizes.items()}
+    stream, total = loop.streams["compressed"], torch.zeros((), device=loop.device)
+    for window in loop.batches():
+        inputs = stream[window].to(loop.device)
+        seen = passing(layer, lambda inputs=inputs: loop.window_outputs(index, layer, inputs), INPUTS, True)
+        weights = {"attention_out": token_weights(seen["middle"]), "ffn_hidden": token_weights(seen["output"])}
+        for name, moment in moments.items():
+            moment.update(seen[name], weights.get(name))
+        total += weights["attention_out"].sum()
+        stream[window] = seen["output"].to(loop.storage)
+    return moments, float(total) / stream[..., 0].numel()
+
+
+def curves(
+    layer: nn.Module,
+    shape: LayerShape,
+    moments: Mapping[str, Moments],
+    metrics: Mapping[str, Tensor],
+    weight: float,
+    spec: SurveySpec,
+) -> dict[str, Tensor]:
+    """The error curves of a layer's pieces, see ``survey_model``; ``weight`` is the mean of its tokens'."""
+    shrinkage, hidden = spec.survey.shrinkage, shape.sizes["gate_proj"][1]
+    inputs = shrunk(moments["attention_in"].products_of(), shrinkage)
+    joint = joint_spectrum([linear(layer, name).weight for name in metrics], list(metrics.values()), inputs)
+    heads = shrunk(moments["attention_out"].products_of(), shrinkage)
+    heads = heads.view(shape.kv_heads, -1, shape.head_dim, shape.head_dim)
+    outputs = heads_of(linear(layer, "o_proj").weight, shape.kv_heads, shape.heads)
+    down, gram = linear(layer, "down_proj").weight.float(), moments["ffn_hidden"].products_of()
+    counts, lost = [shape.channels], [down.new_zeros(())]
+    for step in remove(down, down @ gram, gram, spec.survey.selection_ridge, max(1, shape.channels // LEAST)):
+        counts.append(len(step.kept))
+        lost.append(step.cost / hidden)
+    return {
+        "ffn": torch.stack([torch.tensor(counts, dtype=torch.float32), torch.stack(lost).cumsum(0).cpu()], 1),
+        "vo": head_spaces(outputs, heads).values.float().cpu() / hidden,
+        "qk": joint.float().cpu() * weight / hidden,
+    }
+
+
+class Copies:
+    """Some windows, once as they are and once for every layer so far, pruned in that layer alone.
+
+    Args:
+        loop: The loop over the dense model.
+        pruned: The fraction of a layer's channels that its copy goes without.
+    """
+
+    def __init__(self, loop: LayerLoop, pruned: float) -> None:
+        self.loop, self.pruned = loop, pruned
+        total, layers = len(loop.streams["compressed"]), len(loop)
+        count = min(total, max(1, COPIES * total // layers))
+        self.chosen = torch.linspace(0, total - 1, count).long()
+        self.streams: list[Tensor] = []
+        self.errors: list[Tensor] = []
+
+    def windows_of(self, stream: Tensor) -> Tensor:
+        """The chosen windows of a stream: (windows, tokens, hidden)."""
+        return stream[self.chosen]
+
+    def advance(self, index: int, layer: nn.Module, inputs: Tensor, squares: Tensor) -> None:
+        """Carries all copies through a layer, and adds one that lost this layer's least channels.
+
+        Args:
+            index: Number of the layer.
+            layer: The dense layer.
+            inputs: Of the chosen windows.
+            squares: The mean squares of the channels, (channels,).
+        """
+        loop = self.loop
+        self.streams = [loop.window_outputs(index, layer, copy).to(loop.storage) for copy in self.streams]
+        seen = passing(layer, lambda: loop.window_outputs(index, layer, inputs), ["ffn_hidden"], True)
+        down = linear(layer, "down_proj").weight
+        sizes = squares.sqrt() * down.float().norm(dim=0)
+        gone = sizes.argsort(stable=True)[: max(1, int(self.pruned * len(sizes)))]
+        lost = seen["ffn_hidden"][..., gone] @ down[:, gone].T
+        self.errors.append((lost.float().square().mean(-1) * token_weights(seen["output"])).mean())
+        self.streams.append((seen["output"] - lost).to(loop.storage))
+
+    def costs(self) -> list[Tensor]:
+        """The divergence of the outputs from the dense model's for each layer's copy, for an error of 1: () each."""
+        loop = self.loop
+        head = fill_head(loop.model, loop.weights, loop.dtype, loop.device)
+        sums = torch.zeros(len(self.streams), device=loop.device)
+        for number, window in enumerate(self.windows_of(loop.streams["compressed"])):
+            usual = head(window[None, ::2].to(loop.device)).float().log_softmax(-1)
+            for place, stream in enumerate(self.streams):
+                changed = head(stream[number : number + 1, ::2].to(loop.device)).float().log_softmax(-1)
+                sums[place] += (usual.exp() * (usual - changed)).sum(-1).mean()
+        head.to("meta")
+        means = sums / len(self.chosen)
+        return [(mean / error).cpu() for mean, error in zip(means, self.errors, strict=True)]

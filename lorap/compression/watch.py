@@ -1,0 +1,63 @@
+"""What passes inside a layer during one forward pass: the inputs of its projections, and the stream between."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from typing import Any
+
+from torch import Tensor, nn
+
+from lorap.model.family import projection
+from lorap.model.layer_plan import READERS
+
+TINY = 1e-12  # the mean square of a token whose stream is 0
+
+
+class _Enough(Exception):
+    """The last input that is wanted has passed; the rest of the layer need not run."""
+
+
+def passing(
+    layer: nn.Module, run: Callable[[], Tensor], inputs: Sequence[str], to_the_end: bool = False
+) -> dict[str, Tensor]:
+    """Runs a layer on a batch, and returns what it saw on the way.
+
+    Args:
+        layer: A decoder layer.
+        run: Passes the batch through it.
+        inputs: Inputs of its projections (``model.layer_plan.READERS``), in the order of the forward pass.
+        to_the_end: Run all of the layer, not only as far as the last of these.
+
+    Returns:
+        The inputs by name; ``middle``, the stream behind the attention, where the pass comes so far; and ``output``
+        where it comes to the end: (batch, tokens, features).
+    """
+    seen: dict[str, Tensor] = {}
+    with ExitStack() as hooks, suppress(_Enough):
+
+        def keep(name: str) -> Callable[..., None]:
+            def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+                seen[name] = arguments[0]
+                if name == inputs[-1] and not to_the_end:
+                    raise _Enough
+
+            return hook
+
+        def middle(module: nn.Module, arguments: Any, output: Any) -> None:
+            seen["middle"] = seen["input"] + (output[0] if isinstance(output, tuple) else output)
+
+        def enter(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            seen["input"] = arguments[0]
+
+        hooks.callback(layer.register_forward_pre_hook(enter).remove)
+        hooks.callback(layer.self_attn.register_forward_hook(middle).remove)  # type: ignore[union-attr, operator]
+        for name in inputs:
+            reader = projection(layer, READERS[name][0])
+            hooks.callback(reader.register_forward_pre_hook(keep(name)).remove)
+        seen["output"] = run()
+    return seen
+
+
+def token_weights(stream: Tensor) -> Tensor:
+    """What a token's error counts, relative to the mean square of its residual stream: (...), float32."""
+    squares: Tensor = stream.float().square().mean(-1)
+    return 1 / squares.clamp(min=TINY)

@@ -1,0 +1,40 @@
+"""Least squares beside old weights: a projection solved again behind inputs that have changed (plus.md, 4)."""
+
+import torch
+from torch import Tensor
+
+FLOOR = 1e-7  # of the mean of a Gram matrix's diagonal, for features that are always 0
+FLOAT32_SOLVES = 1e-2  # with at least this ridge the scaled system is solved in float32
+
+
+def refit(weight: Tensor, cross: Tensor, gram: Tensor, ridge: float) -> Tensor:
+    """The weight that comes nearest to a target, W + (X - W K)(K + ridge D)^-1, pulled to what it was.
+
+    It minimises E|t - W' f|^2 + ridge * sum_c D_c |W'_c - W_c|^2; D, the diagonal of K, gives every input feature a
+    ridge of its own size.
+
+    Args:
+        weight: W, (out, in).
+        cross: X = E[t f^T] of the target and the inputs, (out, in).
+        gram: K = E[f f^T], (in, in).
+        ridge: At least 0.
+
+    Returns:
+        (out, in), float32.
+
+    Raises:
+        torch.linalg.LinAlgError: K is not positive definite, and there is no ridge that makes it so.
+    """
+    work = torch.float32 if ridge >= FLOAT32_SOLVES else torch.float64
+    scale = unit_scale(gram)
+    scaled = (gram / scale / scale[:, None]).to(work)
+    scaled.diagonal().add_(ridge)
+    gap = ((cross - weight.to(cross) @ gram.to(cross)) / scale).to(work)
+    change = torch.cholesky_solve(gap.T, torch.linalg.cholesky(scaled)).T
+    return weight.float() + (change / scale.to(work)).float()
+
+
+def unit_scale(gram: Tensor) -> Tensor:
+    """The root of a Gram matrix's diagonal, by which both sides are divided so that the diagonal becomes 1: (in,)."""
+    diagonal = gram.diagonal()
+    return torch.maximum(diagonal, FLOOR * diagonal.mean()).sqrt()

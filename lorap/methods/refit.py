@@ -1,0 +1,112 @@
+"""o and down solved again behind what has become of their inputs, pulled to what they were (plus.md, 4)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from lorap.errors import LorapError
+from lorap.methods.part import Repair
+from lorap.methods.seen import Want
+from lorap.model.layer_plan import FFN, LayerPlan, LayerShape
+from lorap.model.sizes import Sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lorap.methods.seen import Seen
+
+Ridge = Annotated[float, Field(ge=0, allow_inf_nan=False, description="pull of a refit to the old weights")]
+DenseTarget = Annotated[
+    float, Field(ge=0, le=1, description="how far down aims at the dense model's stream, not at its own FFN's output")
+]
+HIDDEN = [Want("ffn_hidden", kind, behind="attention", weighted=True) for kind in ("gram", "gap")]
+
+
+class Refit(Repair):
+    """Least squares with a ridge of every feature's own size."""
+
+    name: Literal["refit"] = "refit"
+    dense_stream: ClassVar[bool] = True
+    ridge: Ridge = 1
+    dense_target: DenseTarget = 0.5
+
+    def planned(self, plan: LayerPlan, shape: LayerShape) -> LayerPlan:
+        """The plan as it is.
+
+        Raises:
+            LorapError: What the channels hold is no longer what they held.
+        """
+        if any(plan.ranks[name] is not None for name in FFN):
+            raise LorapError("repair refit: needs an ffn treatment that removes channels, as prune and obs do")
+        return plan
+
+    def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
+        """Moments of o's inputs with themselves and with what they were, and of the channels."""
+        attention = [Want("attention_out", kind, behind="attention", weighted=True) for kind in ("gram", "before")]
+        return [*attention, *HIDDEN]
+
+    def mend_attention(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
+        """Solves o for the output that the dense attention has on the same stream."""
+        from lorap.model.family import has
+
+        if has(layer, "o_proj"):
+            inputs = seen.of("attention_out", behind="attention", weighted=True)
+            cross = seen.dense["o_proj"].float() @ inputs.products_of("before")
+            _solve(layer, "o_proj", cross, inputs.products_of(), self.ridge)
+
+    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
+        """Solves down for the mixed target, with the channels that are left."""
+        from lorap.model.family import has
+
+        if has(layer, "down_proj"):
+            gram, cross = moments_of_channels(seen, self.dense_target)
+            prior, kept = seen.dense["down_proj"], seen.kept.get("channels")
+            if kept is not None:
+                gram, cross, prior = gram[kept][:, kept], cross[:, kept], prior[:, kept]
+            _solve(layer, "down_proj", cross, gram, self.ridge, prior)
+
+    def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
+        """For each of the two a Gram matrix times a weight, a Cholesky factor and two triangular solutions."""
+        sizes = [plan.sizes(shape)[name] for name in ("o_proj", "down_proj")]
+        return sum(inp**3 / 6 + 2 * out * inp**2 for out, inp in sizes) + shape.channels**2 * sizes[0][0]
+
+    def statistics_bytes(self, sizes: Sizes) -> int:
+        """The moments of both inputs, in float32, and the kept inputs of o are not among them."""
+        return 4 * (2 * sizes.hidden**2 + sizes.channels**2 + sizes.hidden * sizes.channels)
+
+    def workspace_bytes(self, sizes: Sizes) -> int:
+        """A Gram matrix in the order of what is left, its factor, and the weights that are solved for."""
+        return 4 * (3 * sizes.channels**2 + 4 * sizes.hidden * sizes.channels)
+
+
+def moments_of_channels(seen: "Seen", dense_target: float) -> tuple["Tensor", "Tensor"]:
+    """K = E[z z^T] of the channels, and X = E[t z^T] of the target, for which no product with down is needed.
+
+    Returns:
+        (channels, channels) and (hidden, channels), float32.
+    """
+    hidden = seen.of("ffn_hidden", behind="attention", weighted=True)
+    gram = hidden.products_of()
+    own = seen.dense["down_proj"].float() @ gram
+    return gram, dense_target * hidden.products_of("gap") + (1 - dense_target) * own
+
+
+def _solve(
+    layer: "nn.Module", name: str, cross: "Tensor", gram: "Tensor", ridge: float, prior: "Tensor | None" = None
+) -> None:
+    """Refits a projection in the form that it has, of a pair of factors the left one; ``prior`` in place of its own."""
+    from lorap.core.ridge import refit
+    from lorap.model.family import bias_of, linear, projection
+    from lorap.model.modeling_lorap import LowRankLinear
+    from lorap.model.swap import set_factors, set_linear
+
+    module = projection(layer, name)
+    if not isinstance(module, LowRankLinear):
+        weight = linear(layer, name).weight if prior is None else prior
+        set_linear(layer, name, refit(weight, cross, gram, ridge).to(weight.dtype), linear(layer, name).bias)
+        return
+    left, right = module.factors()
+    thin = right.float()
+    fitted = refit(left, cross @ thin.T, thin @ gram @ thin.T, ridge)
+    set_factors(layer, name, fitted.to(left.dtype), right, bias_of(module))

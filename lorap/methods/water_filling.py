@@ -1,0 +1,127 @@
+"""Every piece of every layer keeps what the model needs most, after a survey of the dense model (plus.md, 6)."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from lorap.core.water import Point, fill
+from lorap.errors import LorapError
+from lorap.methods.part import Piece, Share, Treatment
+from lorap.model.layer_plan import LayerPlan, LayerShape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Key = tuple[int, Piece]  # of a layer and one of its pieces
+
+
+class WaterFilling(Share):
+    """The same loss for the last parameter of every piece, in units of the model's output."""
+
+    name: Literal["water-filling"] = "water-filling"
+    surveyed: ClassVar[bool] = True
+    floor: Annotated[float, Field(gt=0, lt=1, description="share of its weights that every piece keeps")] = 0.15
+    emphasis: Annotated[float, Field(ge=0, description="exponent of the weights of the layers' errors")] = 1.5
+
+    def allot(
+        self,
+        treatments: Sequence[Treatment],
+        shapes: Sequence[LayerShape],
+        sparsity: float,
+        scores: Sequence[Mapping[str, "Tensor"]],
+    ) -> list[LayerPlan]:
+        """The best plan of the surveyed errors, rounded down, and filled up by single channels.
+
+        Raises:
+            LorapError: The floors leave more than the target.
+        """
+        pieces = [piece for treatment in treatments for piece in treatment.pieces]
+        curves = {
+            (index, piece): [(size, float(layer["weight"]) ** self.emphasis * error) for size, error in
+                             error_curve(piece, shape, layer, self.floor)]
+            for index, (shape, layer) in enumerate(zip(shapes, scores, strict=True))
+            for piece in pieces
+        }  # fmt: skip
+        budget = (1 - sparsity) * sum(curve[0][0] for curve in curves.values())
+        self._require(curves, sparsity, budget)
+        return _rounded(treatments, shapes, scores, curves, budget)
+
+    def _require(self, curves: Mapping[Key, Sequence[Point]], sparsity: float, budget: float) -> None:
+        dense, least = (sum(curve[place][0] for curve in curves.values()) for place in (0, -1))
+        if least > budget:
+            raise LorapError(
+                f"share {self.name}: at least {self.floor:g} of every piece stays, so that sparsity {sparsity:g} is "
+                f"out of reach; the nearest is {1 - least / dense:.4f}, or lower --floor"
+            )
+
+
+def error_curve(piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"], floor: float) -> list[Point]:
+    """Parameters of a piece and its surveyed error, from the dense size down to the floor.
+
+    Args:
+        piece: Which one.
+        shape: The dense layer.
+        layer: The survey's, see ``compression.survey``.
+        floor: The least share of the dense size.
+    """
+    hidden = shape.sizes["gate_proj"][1]
+    if piece == "ffn":
+        points = [(3 * hidden * int(channels), error) for channels, error in layer["ffn"].tolist()]
+    elif piece == "vo":
+        lost = layer["vo"].flatten().sort().values.cumsum(0).tolist()
+        price = (1 + shape.heads // shape.kv_heads) * hidden
+        points = [(price * (len(lost) - gone), error) for gone, error in enumerate([0.0, *lost])]
+    else:
+        outputs = shape.sizes["q_proj"][0] + shape.sizes["k_proj"][0]
+        tails = layer["qk"].flip(0).cumsum(0).flip(0).tolist()
+        ranked = [(rank * (outputs + hidden), error) for rank, error in enumerate(tails)]
+        points = [(outputs * hidden, 0.0), *(point for point in reversed(ranked) if point[0] < outputs * hidden)]
+    return [point for point in points if point[0] >= floor * points[0][0]]
+
+
+def _rounded(
+    treatments: Sequence[Treatment],
+    shapes: Sequence[LayerShape],
+    scores: Sequence[Mapping[str, "Tensor"]],
+    curves: Mapping[Key, Sequence[Point]],
+    budget: float,
+) -> list[LayerPlan]:
+    """Plans in whole units, never more than the budget: what rounding leaves goes to channels."""
+    sizes = fill(curves, budget)
+
+    def planned(index: int) -> LayerPlan:
+        shape, plan = shapes[index], LayerPlan.dense(shapes[index])
+        shares = {piece: sizes[at, piece] / curves[at, piece][0][0] for at, piece in curves if at == index}
+        for treatment in treatments:
+            plan = treatment.fitted(plan, shape, shares, scores[index])
+        return plan
+
+    plans = [planned(index) for index in range(len(shapes))]
+    if not any(piece == "ffn" for _, piece in curves):
+        return plans
+    treated = sum(curve[0][0] for curve in curves.values())
+    allowed = budget + sum(shape.parameters for shape in shapes) - treated
+    spare = allowed - sum(plan.stored(shape) for plan, shape in zip(plans, shapes, strict=True))
+    unit = 3 * shapes[0].sizes["gate_proj"][1]
+    order = sorted(range(len(shapes)), key=lambda index: -_gain(curves[index, "ffn"], sizes[index, "ffn"]))
+    while spare >= unit:
+        before = spare
+        for index in order:
+            if spare >= unit and sizes[index, "ffn"] + unit <= curves[index, "ffn"][0][0]:
+                sizes[index, "ffn"] += unit
+                wider = planned(index)
+                spare -= wider.stored(shapes[index]) - plans[index].stored(shapes[index])
+                plans[index] = wider
+        if spare == before:
+            break
+    return plans
+
+
+def _gain(curve: Sequence[Point], size: float) -> float:
+    """What another parameter would save where a piece has so many."""
+    larger = [point for point in curve if point[0] > size]
+    smaller = [point for point in curve if point[0] <= size]
+    if not larger or not smaller:
+        return 0.0
+    return (smaller[0][1] - larger[-1][1]) / (larger[-1][0] - smaller[0][0])

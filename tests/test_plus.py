@@ -1,0 +1,158 @@
+"""lorap-plus from end to end, on every family: its budget, what it leaves of a model, and what it refuses."""
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lorap
+from lorap.artifacts.specs import CompressSpec, SurveySpec
+from lorap.compression.attention_metrics import attention_metrics
+from lorap.compression.dense import export_dense
+from lorap.compression.loop import LayerLoop
+from lorap.compression.planning import Plan, allot
+from lorap.compression.run import compress
+from lorap.compression.surveying import survey_model
+from lorap.errors import LorapError
+from lorap.model.factored import read_plans
+from lorap.model.family import layer_shapes, linear
+from lorap.model.folder import load_model, read_config, skeleton
+from lorap.settings.config import load_params
+from lorap.settings.method import Method, Scores
+from tests.compare import CPU, RUN, total_variation
+from tests.workflow import ROOT
+
+PARAMS = load_params(ROOT / "params.yaml")
+Compress = Callable[..., tuple[Plan, Path]]
+
+
+def survey_of(folder: Path, windows: Tensor) -> Scores:
+    run = {name: value for name, value in RUN.items() if name != "form"}
+    return survey_model(SurveySpec(survey=PARAMS.survey, **run), folder, windows, CPU, quiet=True)
+
+
+@pytest.fixture
+def compressed(tmp_path: Path, windows: Tensor) -> Compress:
+    """Compresses a model by lorap-plus, or by another method, after a survey."""
+    count = itertools.count()
+
+    def run(folder: Path, sparsity: float, **changes: object) -> tuple[Plan, Path]:
+        method = PARAMS.methods["lorap-plus"].overridden(changes)
+        out = tmp_path / f"small-{next(count)}"
+        out.mkdir()
+        survey = survey_of(folder, windows) if method.share.surveyed else ()
+        spec = CompressSpec(method=method, sparsity=sparsity, **RUN)
+        return compress(spec, folder, windows, out, CPU, quiet=True, survey=survey), out
+
+    return run
+
+
+@pytest.mark.parametrize("sparsity", [0.2, 0.5])
+def test_every_family_meets_the_budget_and_stores_what_it_computes(
+    family_folder: Path, compressed: Compress, windows: Tensor, tmp_path: Path, sparsity: float
+) -> None:
+    plan, out = compressed(family_folder, sparsity)
+    unit = 3 * plan.shapes[0].sizes["gate_proj"][1]
+    dense = sum(shape.parameters for shape in plan.shapes)
+    assert -1e-9 <= plan.removed - sparsity <= max(0.001, 2 * unit / dense)
+    small = load_model(out)
+    assert read_plans(small.config, plan.shapes) == plan.layers
+    assert sum(p.numel() for name, p in small.named_parameters() if "_proj" in name and "bias" not in name) == (
+        plan.linear_parameters
+    )
+    (tmp_path / "dense").mkdir()
+    export_dense(out, tmp_path / "dense")
+    assert total_variation(small, load_model(tmp_path / "dense"), windows) < 1e-4
+    small.generate(windows[:1, :4], max_new_tokens=3)
+
+
+def test_at_full_size_the_dense_model_comes_back(family_folder: Path, compressed: Compress, windows: Tensor) -> None:
+    plan, out = compressed(family_folder, 0.0)
+    assert plan.removed == 0
+    assert total_variation(load_model(family_folder), load_model(out), windows) < 1e-3
+
+
+@pytest.mark.parametrize("ffn", ["obs", "prune", "none"])
+@pytest.mark.parametrize(
+    ("attention", "half"),
+    [("joint-qk", {"vo": "narrow-heads"}), ("joint-qk", {"vo": "none"}), ("narrow-heads", {"qk": "second-moment"}),
+     ("narrow-heads", {"qk": "none"}), ("second-moment", {}), ("awsvd", {}), ("none", {})],
+)  # fmt: skip
+def test_parts_work_with_any_other_and_a_refit_never_harms_what_it_was_made_on(
+    tiny_folder: Path, compressed: Compress, windows: Tensor, attention: str, half: dict[str, str], ffn: str
+) -> None:
+    dense = load_model(tiny_folder)
+    off = []
+    for repair in ("none", "refit"):
+        share = "uniform" if attention == ffn == "none" else "water-filling"
+        changes = {"attention": attention, **half, "ffn": ffn, "repair": repair, "share": share}
+        _, out = compressed(tiny_folder, 0.4, **changes)
+        off.append(total_variation(dense, load_model(out), windows))
+    assert all(math.isfinite(value) for value in off)
+    if attention == ffn == "none":
+        assert off[1] < 1e-3
+
+
+def output_by_head(loop: LayerLoop, index: int, layer: nn.Module, change: Tensor, name: str) -> list[Tensor]:
+    """What each query head adds to the attention's output where the outputs of q or k are changed: (tokens, hidden)."""
+    caught: list[Tensor] = []
+    hooks = [
+        linear(layer, name).register_forward_hook(lambda module, inputs, output: output + change),
+        linear(layer, "o_proj").register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0][0])),
+    ]
+    with torch.enable_grad():
+        loop.window_outputs(index, layer, loop.streams["compressed"])
+    for hook in hooks:
+        hook.remove()
+    width = layer.self_attn.head_dim
+    columns = linear(layer, "o_proj").weight.split(width, 1)
+    return [part @ column.T for part, column in zip(caught[0].split(width, 1), columns, strict=True)]
+
+
+def test_metrics_of_every_family_are_the_change_of_the_attentions_output(family_folder: Path, windows: Tensor) -> None:
+    few = windows[:1, :6]
+    loop = LayerLoop(skeleton(read_config(family_folder)), family_folder, few, torch.float32, CPU, batch=5)
+    index, layer = next(iter(loop))
+    for name, metric in attention_metrics(loop, index, layer, 1).items():
+        heads, width, _ = metric.shape
+        change = torch.zeros(1, few.shape[1], heads * width, requires_grad=True)
+        outputs = output_by_head(loop, index, layer, change, name)
+        total = torch.zeros_like(metric)
+        for head, output in enumerate(outputs):
+            own = head * heads // len(outputs)
+            basis = torch.eye(output.numel()).view(-1, *output.shape)
+            (rows,) = torch.autograd.grad(output, change, basis, retain_graph=True, is_grads_batched=True)
+            felt = rows.view(len(rows), -1, heads, width)[:, :, own].double()
+            total[own] += torch.einsum("otp,otq->pq", felt, felt)
+        torch.testing.assert_close(metric, total / few.shape[1], rtol=1e-3, atol=1e-4 * float(total.max()))
+
+
+def test_a_survey_of_another_model_or_calibration_is_refused(work: Path) -> None:
+    lorap.survey("model", "c.safetensors", "survey.safetensors", quiet=True)
+    other = lorap.calibrate("model", "other.safetensors", text="book.txt", nsamples=3, seqlen=8, seed=5)
+    wanted: dict[str, Any] = {"sparsity": 0.3, "method": "lorap-plus", "quiet": True}
+    lorap.compress("model", "c.safetensors", "small", survey="survey.safetensors", **wanted)
+    with pytest.raises(LorapError, match=r"survey.safetensors: is a survey of another calibration than other"):
+        lorap.compress("model", other, "refused", survey="survey.safetensors", **wanted)
+    with pytest.raises(LorapError, match=r"share water-filling: has to know the model's layers, give --survey FILE"):
+        lorap.compress("model", "c.safetensors", "refused", **wanted)
+    assert not Path("refused").exists()
+
+
+def test_a_sparsity_that_the_floors_cannot_meet_names_the_nearest(tiny_folder: Path, compressed: Compress) -> None:
+    with pytest.raises(LorapError, match=r"at least 0.15 of every piece stays, .* the nearest is 0.8") as refused:
+        compressed(tiny_folder, 0.9)
+    nearest = float(str(refused.value).partition("nearest is ")[2].split(",")[0])
+    plan, _ = compressed(tiny_folder, nearest - 1e-3)
+    assert plan.removed >= nearest - 1e-3
+
+
+def test_a_method_without_channels_to_count_has_no_refit(tiny_folder: Path) -> None:
+    method = Method.model_validate({"attention": "awsvd", "ffn": "decompose", "repair": "refit"})
+    with pytest.raises(LorapError, match="repair refit: needs an ffn treatment that removes channels"):
+        allot(method, layer_shapes(skeleton(read_config(tiny_folder))), 0.5, ())
