@@ -98,7 +98,9 @@ def test_parts_work_with_any_other_and_a_refit_never_harms_what_it_was_made_on(
         assert off[1] < 1e-3
 
 
-def output_by_head(loop: LayerLoop, index: int, layer: nn.Module, change: Tensor, name: str) -> list[Tensor]:
+def output_by_head(
+    loop: LayerLoop, index: int, layer: nn.Module, change: Tensor, name: str, heads: int
+) -> list[Tensor]:
     """What each query head adds to the attention's output where the outputs of q or k are changed: (tokens, hidden)."""
     caught: list[Tensor] = []
     hooks = [
@@ -109,19 +111,23 @@ def output_by_head(loop: LayerLoop, index: int, layer: nn.Module, change: Tensor
         loop.window_outputs(index, layer, loop.streams["compressed"])
     for hook in hooks:
         hook.remove()
-    width = layer.self_attn.head_dim
-    columns = linear(layer, "o_proj").weight.split(width, 1)
-    return [part @ column.T for part, column in zip(caught[0].split(width, 1), columns, strict=True)]
+    width = linear(layer, "o_proj").in_features // heads
+    columns = linear(layer, "o_proj").weight
+    return [
+        part @ column.T
+        for part, column in zip(torch.split(caught[0], width, 1), torch.split(columns, width, 1), strict=True)
+    ]
 
 
 def test_metrics_of_every_family_are_the_change_of_the_attentions_output(family_folder: Path, windows: Tensor) -> None:
     few = windows[:1, :6]
     loop = LayerLoop(skeleton(read_config(family_folder)), family_folder, few, torch.float32, CPU, batch=5)
     index, layer = next(iter(loop))
+    query_heads = layer_shapes(loop.model)[0].heads
     for name, metric in attention_metrics(loop, index, layer, 1).items():
         heads, width, _ = metric.shape
         change = torch.zeros(1, few.shape[1], heads * width, requires_grad=True)
-        outputs = output_by_head(loop, index, layer, change, name)
+        outputs = output_by_head(loop, index, layer, change, name, query_heads)
         total = torch.zeros_like(metric)
         for head, output in enumerate(outputs):
             own = head * heads // len(outputs)

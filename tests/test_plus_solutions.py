@@ -122,8 +122,8 @@ def test_metrics_are_the_mean_squared_change_of_the_attentions_output() -> None:
         def by_key(k: Tensor, head: int = head) -> Tensor:
             return outputs_of(queries, k, values, output, head)
 
-        of_query = torch.autograd.functional.jacobian(by_query, queries)[:, :, head]
-        of_key = torch.autograd.functional.jacobian(by_key, keys)[:, :, group]
+        of_query = torch.autograd.functional.jacobian(by_query, queries)[:, :, head]  # type: ignore[no-untyped-call]
+        of_key = torch.autograd.functional.jacobian(by_key, keys)[:, :, group]  # type: ignore[no-untyped-call]
         root = query_metric(seen, head, output)
         for token in range(5):
             own = of_query[token, :, token]

@@ -1,5 +1,7 @@
 """Metrics of queries and keys over some windows: what a change of each does to the attention's output (plus.md, 2)."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ def attention_metrics(loop: LayerLoop, index: int, layer: nn.Module, windows: in
     chosen = torch.linspace(0, len(stream) - 1, min(windows, len(stream))).long().tolist()
     sums = [torch.zeros(()), torch.zeros(())]
     for number in chosen:
-        seen = record_attention(layer, lambda number=number: loop.window_outputs(index, layer, stream[number][None]))
+        seen = record_attention(layer, partial(loop.window_outputs, index, layer, stream[number][None]))
         found = _metrics(seen, linear(layer, "o_proj").weight.float())
         sums = [total.to(part) + part for total, part in zip(sums, found, strict=True)]
     tokens = len(chosen) * stream.shape[1]

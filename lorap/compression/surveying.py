@@ -5,6 +5,7 @@ so far, pruned in that layer alone, and show at the end what an error there cost
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -81,7 +82,7 @@ def _sweep(loop: LayerLoop, index: int, layer: nn.Module, shape: LayerShape) -> 
     stream, total = loop.streams["compressed"], torch.zeros((), device=loop.device)
     for window in loop.batches():
         inputs = stream[window].to(loop.device)
-        seen = passing(layer, lambda inputs=inputs: loop.window_outputs(index, layer, inputs), INPUTS, True)
+        seen = passing(layer, partial(loop.window_outputs, index, layer, inputs), INPUTS, to_the_end=True)
         weights = {"attention_out": token_weights(seen["middle"]), "ffn_hidden": token_weights(seen["output"])}
         for name, moment in moments.items():
             moment.update(seen[name], weights.get(name))
@@ -148,7 +149,8 @@ class Copies:
         """
         loop = self.loop
         self.streams = [loop.window_outputs(index, layer, copy).to(loop.storage) for copy in self.streams]
-        seen = passing(layer, lambda: loop.window_outputs(index, layer, inputs), ["ffn_hidden"], True)
+        run = partial(loop.window_outputs, index, layer, inputs)
+        seen = passing(layer, run, ["ffn_hidden"], to_the_end=True)
         down = linear(layer, "down_proj").weight
         sizes = squares.sqrt() * down.float().norm(dim=0)
         gone = sizes.argsort(stable=True)[: max(1, int(self.pruned * len(sizes)))]

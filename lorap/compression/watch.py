@@ -49,7 +49,7 @@ def passing(
             seen["input"] = arguments[0]
 
         hooks.callback(layer.register_forward_pre_hook(enter).remove)
-        hooks.callback(layer.self_attn.register_forward_hook(middle).remove)  # type: ignore[union-attr, operator]
+        hooks.callback(layer.self_attn.register_forward_hook(middle).remove)  # type: ignore[union-attr]
         for name in inputs:
             reader = projection(layer, READERS[name][0])
             hooks.callback(reader.register_forward_pre_hook(keep(name)).remove)

@@ -30,7 +30,7 @@ def joint_factors(
     weighted = _by_block(torch.cat([root for root, _ in roots]), stacked)
     _, basis = top_subspace(weighted, rank, in_float64(moment))
     left = _by_block(torch.cat([inverse for _, inverse in roots]), basis).float().to(device)
-    return list(left.split([len(weight) for weight in weights])), (basis.T @ weighted).float().to(device)
+    return list(torch.split(left, [len(weight) for weight in weights])), (basis.T @ weighted).float().to(device)
 
 
 def joint_spectrum(weights: Sequence[Tensor], metrics: Sequence[Tensor], moment: Tensor) -> Tensor:

@@ -4,65 +4,26 @@ Upper bounds in closed form, for a cluster that ends a job which takes more than
 0.4 to 0.8 of them, and less where a step hardly needs more than its libraries.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lorap.artifacts.specs import CompressSpec, CostSpec, RedecomposeSpec, SuiteSpec, SurveySpec, TuneSpec
+from lorap.machine.need import MIB, Need
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 from lorap.settings.schema import Calibrate, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
 
-MIB = 2**20
 LIBRARIES = 480 * MIB  # Python, torch and transformers
 HARNESS = 250 * MIB  # lm-eval, datasets and peft
-CUDA = 3072 * MIB  # its libraries and its context, in the memory of the host
 TEXT = {"pydoc": 100 * MIB, "files": 4096 * MIB, "instructions": 1024 * MIB}  # read whole, and as tokens
 WHEEL = 2048 * MIB  # a model from a package, unpacked; PyPI takes no large ones
 UNPACKING = 6  # bytes in memory for each of a GGUF file, of some 4 bits a weight
-MARGIN = 1.2
 COPIES = 2  # of all windows, which are what the pruned copies of some of them come to in a survey
 
-STARTUP = 15  # minutes, with all that is read and written
-# Multiply-accumulates a second, slow ones: nobody gains by a limit that is short.
-PASSES = {"core": 5e9, "gpu": 2e13}
-EIGENVECTORS = {"core": 5e9, "gpu": 3e11}  # in float64
 DOWNLOAD = 12 * 60  # minutes
 WHOLE_TEXT, WHOLE_TASK = 500_000, 10_000  # tokens, and documents of a task, where the settings take all
 ZEROSHOT_BATCH, CHOICES, LENGTH = 16, 4, 128  # requests at once, requests a document and tokens of one
 ROWS = 52_000  # of instructions, where the settings take all
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a step takes.
-
-    Attributes:
-        host: Bytes that are in the host's memory on whatever device the step runs.
-        device: Bytes where the step computes: the GPU's, or the host's too.
-        work: Multiply-accumulates of passes through the model.
-        eigenvectors: Multiply-accumulates of finding eigenvectors.
-        waiting: Minutes that no faster machine shortens.
-    """
-
-    host: float
-    device: float = 0
-    work: float = 0
-    eigenvectors: float = 0
-    waiting: int = 0
-
-    def memory(self, gpu: bool) -> int:
-        """MiB of the host's memory."""
-        return round(MARGIN * (self.host + (CUDA if gpu else self.device)) / MIB)
-
-    def device_memory(self) -> int:
-        """MiB of a GPU's memory."""
-        return round(MARGIN * self.device / MIB)
-
-    def minutes(self, gpu: bool, cores: int) -> int:
-        """Minutes, on a slow machine of that kind."""
-        device, count = ("gpu", 1) if gpu else ("core", cores)
-        seconds = (self.work / PASSES[device] + self.eigenvectors / EIGENVECTORS[device]) / count
-        return STARTUP + self.waiting + round(seconds / 60)
 
 
 def fetch(model: ModelSource) -> Need:

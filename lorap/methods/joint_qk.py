@@ -35,7 +35,7 @@ class JointHalf(Half):
         outputs, hidden = sum(shape.sizes[name][0] for name in QK), shape.sizes["q_proj"][1]
         rank = max(1, int(share * outputs * hidden / (outputs + hidden) + ROUNDING))
         whole = share >= 1 or rank * (outputs + hidden) >= outputs * hidden
-        ranks = dict.fromkeys(QK, None if whole else rank)
+        ranks: dict[str, int | None] = dict.fromkeys(QK, None if whole else rank)
         return replace(plan, ranks=plan.ranks | ranks, shared=() if whole else (QK,))
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:

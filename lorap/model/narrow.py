@@ -28,7 +28,8 @@ def narrow_heads(layer: nn.Module, encoders: Sequence[Tensor], decoders: Sequenc
     if value.bias is not None:
         parts = value.bias.float().view(len(encoders), width)
         bias = torch.cat([encoder.to(part) @ part for encoder, part in zip(encoders, parts, strict=True)])
-    columns = output.weight.float().view(len(output.weight), -1, width).split([len(each) for each in decoders], 1)
+    split = output.weight.float().view(len(output.weight), -1, width)
+    columns = torch.split(split, [len(each) for each in decoders], 1)
     narrow = [
         (part.transpose(0, 1) @ decoder.to(part)).transpose(0, 1).flatten(1)
         for part, decoder in zip(columns, decoders, strict=True)

@@ -11,7 +11,7 @@ from lorap.artifacts.places import jobs
 from lorap.artifacts.specs import Spec
 from lorap.artifacts.step import Step
 from lorap.machine import layerwise, whole
-from lorap.machine.needs import Need
+from lorap.machine.need import Need
 from lorap.machine.speeds import Machine
 from lorap.machine.streaming import Model, Terms
 from lorap.model.layer_plan import LayerPlan

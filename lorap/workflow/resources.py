@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 from lorap.artifacts import specs
 from lorap.machine import needs
+from lorap.machine.need import Need
 from lorap.model.sizes import Sizes
 from lorap.settings.schema import Calibrate
 
 
-def need_of(spec: specs.Spec, sizes: Callable[[], Sizes], windows: Calibrate) -> needs.Need:
+def need_of(spec: specs.Spec, sizes: Callable[[], Sizes], windows: Calibrate) -> Need:
     """What a job needs of the machine that it runs on.
 
     Args:

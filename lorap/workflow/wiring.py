@@ -13,7 +13,7 @@ from lorap.artifacts.specs import Spec
 from lorap.artifacts.step import Output, Step
 from lorap.artifacts.steps import STAGES, STEPS
 from lorap.errors import LorapError
-from lorap.machine.needs import Need
+from lorap.machine.need import Need
 from lorap.model.sizes import Sizes, read_sizes
 from lorap.settings.config import lookup
 from lorap.settings.schema import Params
