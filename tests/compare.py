@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lorap.artifacts.specs import CompressSpec
+from lorap.artifacts.specs import CompressSpec, SurveySpec
 from lorap.compression.run import compress
-from lorap.settings.method import Method
+from lorap.compression.surveying import survey_model
+from lorap.settings.method import Method, Scores
+from lorap.settings.schema import Survey
 
 CPU = torch.device("cpu")
 RUN: dict[str, Any] = {"form": "factored", "dtype": "auto", "batch": 16, "offload": False}
@@ -29,6 +31,14 @@ def method_of(**changes: Any) -> Method:
     return Method.model_validate(
         {"attention": "awsvd", "ffn": "prune", "allocation": 3.0, "keep_least": 0.01} | changes
     )
+
+
+def survey_for(method: Method, folder: Path, input_ids: Tensor, device: torch.device = CPU) -> Scores:
+    """A survey of the model, where the method's share asks for one."""
+    if not method.share.surveyed:
+        return ()
+    run = {name: value for name, value in RUN.items() if name != "form"}
+    return survey_model(SurveySpec(survey=Survey(), **run), folder, input_ids, device, quiet=True)
 
 
 def spec_of(sparsity: float, **changes: Any) -> CompressSpec:

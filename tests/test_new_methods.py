@@ -75,16 +75,14 @@ def test_a_plan_of_a_uniform_one_needs_the_configuration_alone(project: Path, ti
     assert found["removed"] == usual["removed"]
 
 
-def test_a_global_one_surveys_the_model_and_gives_every_layer_its_own(
+def test_a_global_one_scores_the_model_and_gives_every_layer_its_own(
     project: Path, tiny_folder: Path, windows: Tensor, tmp_path: Path
 ) -> None:
     save_file({"input_ids": windows}, tmp_path / "c.safetensors")
     of = ("--model", tiny_folder, "--method", "toy-global", "--sparsity", 0.5)
     refused = run(project, "lorap", "plan", *of, "--json")
     assert refused.returncode == 1
-    assert refused.stderr == (
-        "lorap: error: share by-score: needs a survey of the model's layers, give --calibration FILE\n"
-    )
+    assert refused.stderr == ("lorap: error: share by-score: has to know the model's layers, give --calibration FILE\n")
     windowed = (*of, "--calibration", tmp_path / "c.safetensors")
     plan = json.loads(run(project, "lorap", "plan", *windowed, "--json").stdout)
     uniform = json.loads(run(project, "lorap", "plan", "--model", tiny_folder, "--sparsity", 0.5, "--json").stdout)

@@ -13,7 +13,7 @@ from lorap.data.windows import draw_windows
 from lorap.methods.registry import SLOTS, registered
 from lorap.model.folder import load_model
 from lorap.model.tokenizer import load_tokenizer
-from tests.compare import BOUND, CPU, compressed, distributions, spec_of, total_variation
+from tests.compare import BOUND, CPU, compressed, distributions, spec_of, survey_for, total_variation
 from tests.plain import ATTENTIONS, FFNS, compress_plain
 
 pytestmark = pytest.mark.thorough
@@ -93,8 +93,9 @@ def test_whatever_part_a_method_has_the_model_is_what_its_plan_says_within_the_b
     family_folder: Path, windows: torch.Tensor, tmp_path: Path, slot: str, name: str, sparsity: float
 ) -> None:
     spec = spec_of(sparsity, **{slot: name})
+    survey = survey_for(spec.method, family_folder, windows)
     (tmp_path / "out").mkdir()
-    plan = compress(spec, family_folder, windows, tmp_path / "out", CPU, quiet=True)
+    plan = compress(spec, family_folder, windows, tmp_path / "out", CPU, quiet=True, survey=survey)
     assert plan.removed <= 1
     if slot != "repair" and name != "none":
         assert plan.removed == pytest.approx(sparsity, abs=0.04)  # a tiny layer has few ranks and channels
@@ -106,5 +107,6 @@ def test_whatever_part_a_method_has_the_model_is_what_its_plan_says_within_the_b
         assert sum(weights) + sum(shape.sizes[bias][0] for bias in layer_plan.biases) == layer_plan.stored(shape)
     assert torch.isfinite(distributions(loaded, windows)).all()
     (tmp_path / "dense").mkdir()
-    compress(spec.model_copy(update={"form": "dense"}), family_folder, windows, tmp_path / "dense", CPU, quiet=True)
+    stock = spec.model_copy(update={"form": "dense"})
+    compress(stock, family_folder, windows, tmp_path / "dense", CPU, quiet=True, survey=survey)
     assert total_variation(loaded, load_model(tmp_path / "dense"), windows) < BOUND

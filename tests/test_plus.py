@@ -11,29 +11,23 @@ import torch
 from torch import Tensor, nn
 
 import lorap
-from lorap.artifacts.specs import CompressSpec, SurveySpec
+from lorap.artifacts.specs import CompressSpec
 from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.dense import export_dense
 from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import Plan, allot
 from lorap.compression.run import compress
-from lorap.compression.surveying import survey_model
 from lorap.errors import LorapError
 from lorap.model.factored import read_plans
 from lorap.model.family import layer_shapes, linear
 from lorap.model.folder import load_model, read_config, skeleton
 from lorap.settings.config import load_params
-from lorap.settings.method import Method, Scores
-from tests.compare import CPU, RUN, total_variation
+from lorap.settings.method import Method
+from tests.compare import CPU, RUN, survey_for, total_variation
 from tests.workflow import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")
 Compress = Callable[..., tuple[Plan, Path]]
-
-
-def survey_of(folder: Path, windows: Tensor) -> Scores:
-    run = {name: value for name, value in RUN.items() if name != "form"}
-    return survey_model(SurveySpec(survey=PARAMS.survey, **run), folder, windows, CPU, quiet=True)
 
 
 @pytest.fixture
@@ -45,7 +39,7 @@ def compressed(tmp_path: Path, windows: Tensor) -> Compress:
         method = PARAMS.methods["lorap-plus"].overridden(changes)
         out = tmp_path / f"small-{next(count)}"
         out.mkdir()
-        survey = survey_of(folder, windows) if method.share.surveyed else ()
+        survey = survey_for(method, folder, windows)
         spec = CompressSpec(method=method, sparsity=sparsity, **RUN)
         return compress(spec, folder, windows, out, CPU, quiet=True, survey=survey), out
 

@@ -17,14 +17,14 @@ from lorap.evaluation.perplexity import window_losses
 from lorap.evaluation.spectra import measure_spectra
 from lorap.evaluation.zeroshot import measure_zeroshot
 from lorap.machine import needs
-from lorap.methods.registry import registered
+from lorap.methods.registry import SLOTS, registered
 from lorap.model.sizes import read_sizes
 from lorap.model.tokenizer import load_tokenizer
 from lorap.settings.schema import Calibrate, Cost, Zeroshot
 from lorap.tuning.loading import load_tuned
 from lorap.tuning.rejoin import redecompose
 from tests.adapters import random_adapter
-from tests.compare import method_of
+from tests.compare import method_of, survey_for
 from tests.pretended import Pretended, pretended
 
 pytestmark = pytest.mark.thorough
@@ -35,7 +35,14 @@ WAITS_A_LAYER = 35  # of the host for the device, whatever the number of windows
 WAYS: dict[str, dict[str, Any]] = {
     **{f"{name}": {"attention": name} for name in registered("attention")},
     **{f"{name}": {"ffn": name} for name in registered("ffn") if name != "none"},
+    **{f"{name}": {"repair": name} for name in registered("repair")},
     **{f"{name}": {"share": name} for name in registered("share")},
+    "lorap-plus": {
+        "attention": {"name": "joint-qk", "vo": "narrow-heads"},
+        "ffn": "obs",
+        "repair": "refit",
+        "share": "water-filling",
+    },
     "afm-decompose": {"attention": "afm", "ffn": "decompose"},
     "dense form": {"form": "dense"},
     "offload": {"offload": True},
@@ -45,14 +52,16 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def spec_of(**changes: Any) -> CompressSpec:
-    parts = {name: changes.pop(name) for name in ("attention", "ffn", "share") if name in changes}
+    parts = {name: changes.pop(name) for name in SLOTS if name in changes}
     usual: dict[str, Any] = {"sparsity": 0.5, "form": "factored", "dtype": "auto", "batch": 5, "offload": False}
     return CompressSpec(method=method_of(**parts), **(usual | changes))
 
 
 def small(model: Path, out: Path, windows: Tensor, device: torch.device = CPU, **changes: Any) -> Path:
     out.mkdir()
-    compress(spec_of(**changes), model, windows, out, device, quiet=True)
+    spec = spec_of(**changes)
+    survey = survey_for(spec.method, model, windows, device)
+    compress(spec, model, windows, out, device, quiet=True, survey=survey)
     return out
 
 
@@ -141,7 +150,9 @@ def test_the_host_waits_for_the_gpu_a_bounded_number_of_times_a_layer(
     require_few_waits(tiny_folder, windows, tmp_path / "waits")
 
 
-@pytest.mark.parametrize(("attention", "ffn"), [("awsvd", "prune"), ("afm", "prune"), ("afm", "decompose")])
+@pytest.mark.parametrize(
+    ("attention", "ffn"), [("awsvd", "prune"), ("afm", "prune"), ("afm", "decompose"), ("joint-qk", "obs")]
+)
 def test_no_more_memory_than_a_job_asks_for(
     tiny_folder: Path, windows: Tensor, tmp_path: Path, attention: str, ffn: str
 ) -> None:

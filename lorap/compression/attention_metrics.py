@@ -1,14 +1,16 @@
 """Metrics of queries and keys over some windows: what a change of each does to the attention's output (plus.md, 2)."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from lorap.compression.loop import LayerLoop
-from lorap.core.attention_metric import key_metric, pulled_back, query_metric
+from lorap.core.attention_metric import Attended, key_metric, pulled_back, query_metric
+from lorap.core.factorise import in_float64
 from lorap.core.joint import block_roots
-from lorap.model.attending import Recorded, record_attention
+from lorap.model.attending import attended, jacobians, record_call, rotations
 from lorap.model.family import linear
 
 
@@ -24,28 +26,31 @@ def attention_metrics(loop: LayerLoop, index: int, layer: nn.Module, windows: in
     Returns:
         Of q_proj (heads, d, d), and of k_proj (groups, d, d), float64.
     """
-    stream = loop.streams["compressed"]
+    stream, run = loop.streams["compressed"], partial(loop.window_outputs, index, layer)
     chosen = torch.linspace(0, len(stream) - 1, min(windows, len(stream))).long().tolist()
-    sums = [torch.zeros(()), torch.zeros(())]
+    output = linear(layer, "o_proj").weight.float()
+    sums: dict[str, Tensor] = {}
+    turned: dict[str, Tensor] = {}
     for number in chosen:
-        seen = record_attention(layer, partial(loop.window_outputs, index, layer, stream[number][None]))
-        found = _metrics(seen, linear(layer, "o_proj").weight.float())
-        sums = [total.to(part) + part for total, part in zip(sums, found, strict=True)]
-    tokens = len(chosen) * stream.shape[1]
-    return {"q_proj": sums[0] / tokens, "k_proj": sums[1] / tokens}
+        window = stream[number][None].to(loop.device)
+        call = record_call(layer, partial(run, window))
+        turned = turned or rotations(layer, run, window, call)
+        found = _metrics(attended(call), jacobians(layer, run, window, call, turned), output)
+        sums = {name: sums[name] + metric if sums else metric for name, metric in found.items()}
+    return {name: metric / (len(chosen) * stream.shape[1]) for name, metric in sums.items()}
 
 
 @torch.no_grad()
-def _metrics(seen: Recorded, output: Tensor) -> tuple[Tensor, Tensor]:
+def _metrics(seen: Attended, jacobian: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:
     """Sums over the tokens of a window."""
-    attended, width = seen.attended, output.shape[1] // len(seen.attended.queries)
+    width = seen.queries.shape[-1]
     columns = output.T.view(-1, width, output.shape[0])
-    roots, _ = block_roots((columns @ columns.transpose(1, 2)).double())
-    queries, keys = [], [torch.zeros(()) for _ in attended.keys]
-    ratio = len(attended.queries) // len(attended.keys)
-    for head, root in enumerate(roots.float()):
-        change = (query_metric(attended, head, root) @ seen.query_jacobian[head]).flatten(0, 1)
-        queries.append((change.T @ change).double())
-        keys[head // ratio] = keys[head // ratio].to(output) + key_metric(attended, head, root)
-    pulled = [pulled_back(metric, jacobian).double() for metric, jacobian in zip(keys, seen.key_jacobian, strict=True)]
-    return torch.stack(queries), torch.stack(pulled)
+    roots, _ = block_roots(in_float64(columns @ columns.transpose(1, 2)))
+    queries, keys = [], [torch.zeros_like(seen.keys[0])[:, :, None] for _ in seen.keys]
+    ratio = len(seen.queries) // len(seen.keys)
+    for head, root in enumerate(roots.float().to(output.device)):
+        change = (query_metric(seen, head, root) @ jacobian["q_proj"][head]).flatten(0, 1)
+        queries.append(in_float64(change.T @ change))
+        keys[head // ratio] = keys[head // ratio] + key_metric(seen, head, root)
+    pulled = [in_float64(pulled_back(metric, own)) for metric, own in zip(keys, jacobian["k_proj"], strict=True)]
+    return {"q_proj": torch.stack(queries), "k_proj": torch.stack(pulled)}

@@ -1,9 +1,10 @@
 """What the attention of a layer compares, whatever its family: recorded where transformers calls the attention."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,97 +17,120 @@ from lorap.model.family import linear
 
 RECORDER = "lorap_recorder"
 FOREIGN = ("softcap", "s_aux")  # of families whose scores are more than scaled products
+QK = ("q_proj", "k_proj")
+LINEAR = 1e-4  # of the largest value: what is compared is linear in the outputs where it is as near to that
+
+Run = Callable[[Tensor], object]  # passes windows, (batch, tokens, hidden), through a layer
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """One window's attention, and how the projections' outputs became what is compared.
+class Call:
+    """A call of the attention: the outputs of q_proj and k_proj, and what became of them."""
 
-    Attributes:
-        attended: What is compared, detached.
-        query_jacobian: Of the queries with respect to the outputs of q_proj, (heads, tokens, d, d).
-        key_jacobian: The same for k_proj, (groups, tokens, d, d).
-    """
-
-    attended: Attended
-    query_jacobian: Tensor
-    key_jacobian: Tensor
+    outputs: Mapping[str, Tensor]
+    compared: Mapping[str, Tensor]
+    value: Tensor
+    mask: Tensor | None
+    options: Mapping[str, Any]
 
 
 class _Done(Exception):
     """The attention was called; what follows need not run."""
 
 
-def record_attention(layer: nn.Module, run: Callable[[], object]) -> Recorded:
-    """Runs a layer until its attention is called, and records the call.
+def record_call(layer: nn.Module, run: Callable[[], object], replaced: Mapping[str, Tensor] | None = None) -> Call:
+    """Runs a layer until its attention is called.
 
     Args:
         layer: A decoder layer whose q_proj and k_proj are dense.
-        run: Passes one window, (1, tokens, hidden), through the layer.
+        run: Passes windows through the layer.
+        replaced: Outputs of q_proj and k_proj to take in place of their own.
 
     Raises:
         LorapError: The family does more to scores than to scale and to mask them.
     """
     attention: Any = layer.self_attn
-    linears = [linear(layer, name) for name in ("q_proj", "k_proj")]
-    outputs: list[Tensor] = []
-    called: dict[str, Any] = {}
+    outputs: dict[str, Tensor] = {}
+    found: list[Call] = []
 
-    def leaf(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        outputs.append(output.detach().requires_grad_())
-        return outputs[-1]
+    def take(name: str, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        outputs[name] = output.detach() if replaced is None else replaced[name]
+        return outputs[name].requires_grad_(torch.is_grad_enabled())
 
     def record(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any) -> Any:
-        called.update(query=query, key=key, value=value.detach(), mask=mask, options=options)
+        found.append(Call(outputs, {"q_proj": query, "k_proj": key}, value, mask, options))
         raise _Done
 
     usual = attention.config._attn_implementation
-    with ExitStack() as undo, torch.enable_grad():
-        for module in linears:
-            undo.callback(module.register_forward_hook(leaf).remove)
+    with ExitStack() as undo, suppress(_Done):
+        for name in QK:
+            undo.callback(linear(layer, name).register_forward_hook(partial(take, name)).remove)
         ALL_ATTENTION_FUNCTIONS.register(RECORDER, record)
         undo.callback(setattr, attention.config, "_attn_implementation", usual)
         attention.config._attn_implementation = RECORDER
-        with suppress(_Done):
-            run()
-        jacobians = [
-            _jacobian(made, output) for made, output in zip((called["query"], called["key"]), outputs, strict=True)
-        ]
-    _require_plain(attention, called["options"])
-    return Recorded(_attended(**called), *jacobians)
-
-
-def _require_plain(attention: nn.Module, options: dict[str, Any]) -> None:
-    if foreign := [name for name in FOREIGN if options.get(name) is not None]:
+        run()
+    if foreign := [name for name in FOREIGN if found[0].options.get(name) is not None]:
         raise LorapError(
             f"{type(attention).__name__}: its scores are more than scaled products ({foreign[0]}), which joint-qk "
             "does not know; choose another treatment of q and k"
         )
+    return found[0]
 
 
-def _attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Attended:
-    queries, keys, values = (tensor.detach()[0].float() for tensor in (query, key, value))
-    scale = options.get("scaling") or queries.shape[-1] ** -0.5
-    scores = queries @ keys.repeat_interleave(len(queries) // len(keys), 0).transpose(1, 2) * scale
-    tokens = scores.shape[-1]
-    if mask is None:
-        allowed = torch.ones(tokens, tokens, dtype=torch.bool, device=scores.device).tril()
-        scores = scores.masked_fill(~allowed, -math.inf)
-    elif mask.dtype == torch.bool:
-        scores = scores.masked_fill(~mask[0, :, :tokens, :tokens], -math.inf)
-    else:
-        scores = scores + mask[0, :, :tokens, :tokens].float()
-    return Attended(queries, keys, values, scores.softmax(-1), float(scale))
+def jacobians(
+    layer: nn.Module, run: Run, window: Tensor, call: Call, rotations: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """Of what is compared with respect to the outputs of q_proj and k_proj: (heads, tokens, d, d) each.
 
-
-def _jacobian(made: Tensor, output: Tensor) -> Tensor:
-    """Of each head's vector by the same head's outputs of the projection: (heads, tokens, d, d).
-
-    No head and no token depends on another one, so that one backward pass serves them all.
+    These are the rotations where nothing else happens. Where a family does more, such as norms of queries, automatic
+    differentiation finds them.
     """
+    found = rotations
+    guessed = {name: _applied(found[name], call.outputs[name]) for name in QK}
+    off = torch.stack([(guessed[name] - call.compared[name][0].detach().float()).abs().max() for name in QK])
+    sizes = torch.stack([call.compared[name].detach().float().abs().max() for name in QK])
+    if bool((off <= LINEAR * sizes).all()):
+        return found
+    with torch.enable_grad():
+        call = record_call(layer, partial(run, window))
+        return {name: _differentiated(call.compared[name], call.outputs[name]) for name in QK}
+
+
+def rotations(layer: nn.Module, run: Run, window: Tensor, call: Call) -> dict[str, Tensor]:
+    """What a layer makes of unit vectors in place of the outputs of q_proj and k_proj: (heads, tokens, d, d) each."""
+    width, tokens = call.compared["q_proj"].shape[-1], window.shape[1]
+    unit = torch.eye(width, dtype=window.dtype, device=window.device)
+    replaced = {name: unit.repeat(1, call.compared[name].shape[1])[:, None].expand(width, tokens, -1) for name in QK}
+    asked = record_call(layer, partial(run, window.expand(width, -1, -1)), replaced)
+    return {name: asked.compared[name].permute(1, 2, 3, 0).float() for name in QK}
+
+
+def _applied(jacobian: Tensor, output: Tensor) -> Tensor:
+    """What a Jacobian makes of a projection's outputs, (1, tokens, heads * d): (heads, tokens, d)."""
+    heads, tokens, width, _ = jacobian.shape
+    vectors = output[0].detach().float().view(tokens, heads, width).transpose(0, 1)
+    return (jacobian @ vectors[..., None])[..., 0]
+
+
+def _differentiated(made: Tensor, output: Tensor) -> Tensor:
+    """No head and no token depends on another one, so that one backward pass serves them all."""
     _, heads, tokens, width = made.shape
     rows = [
         torch.autograd.grad(made[..., row].sum(), output, retain_graph=True)[0].view(tokens, heads, width)
         for row in range(width)
     ]
     return torch.stack(rows, 2).transpose(0, 1).float()
+
+
+def attended(call: Call) -> Attended:
+    """The softmax of a window's attention, and what it is made of."""
+    tensors = (call.compared["q_proj"], call.compared["k_proj"], call.value)
+    queries, keys, values = (tensor.detach()[0].float() for tensor in tensors)
+    scale = call.options.get("scaling") or queries.shape[-1] ** -0.5
+    scores = queries @ keys.repeat_interleave(len(queries) // len(keys), 0).transpose(1, 2) * scale
+    tokens, mask = scores.shape[-1], call.mask
+    if mask is None:
+        mask = torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device=scores.device).tril()
+    mask = mask[0, :, :tokens, :tokens]
+    scores = scores.masked_fill(mask.logical_not(), -math.inf) if mask.dtype == torch.bool else scores + mask.float()
+    return Attended(queries, keys, values, scores.softmax(-1), float(scale))
