@@ -18,7 +18,7 @@ from lorap.files import sha256_file
 from tests.command import succeed
 
 FUNCTIONS = [name for name in lorap.__all__ if name != "LorapError"]
-CHAIN = ["fetch", "calibrate", "plan", "compress", "load", "evaluate", "export", "tune", "redecompose"]
+CHAIN = ["fetch", "calibrate", "survey", "plan", "compress", "load", "evaluate", "export", "tune", "redecompose"]
 HEAVY = {"torch", "transformers", "pydantic", "yaml", "numpy", "lorap.api"}
 
 

@@ -10,20 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, ZeroshotSpec
+from lorap.artifacts.specs import CompressSpec
 from lorap.compression.run import compress
-from lorap.evaluation.cost import measure_cost
-from lorap.evaluation.perplexity import window_losses
-from lorap.evaluation.spectra import measure_spectra
-from lorap.evaluation.zeroshot import measure_zeroshot
 from lorap.machine import needs
 from lorap.methods.registry import SLOTS, registered
 from lorap.model.sizes import read_sizes
-from lorap.model.tokenizer import load_tokenizer
-from lorap.settings.schema import Calibrate, Cost, Zeroshot
-from lorap.tuning.loading import load_tuned
-from lorap.tuning.rejoin import redecompose
-from tests.adapters import random_adapter
+from lorap.settings.schema import Calibrate
 from tests.compare import method_of, survey_for
 from tests.pretended import Pretended, pretended
 
@@ -157,50 +149,3 @@ def test_no_more_memory_than_a_job_asks_for(
     tiny_folder: Path, windows: Tensor, tmp_path: Path, attention: str, ffn: str
 ) -> None:
     require_no_more_memory_than_asked_for(tiny_folder, windows, tmp_path / "small", attention=attention, ffn=ffn)
-
-
-@pytest.fixture
-def tuned(tiny_folder: Path, windows: Tensor, tmp_path: Path) -> tuple[Path, Path]:
-    """A compressed model and its adapter."""
-    model = small(tiny_folder, tmp_path / "small", windows)
-    return model, random_adapter(model, tmp_path / "adapter")
-
-
-@pytest.mark.parametrize(("rank", "calibrated"), [("k+r", False), ("k", False), ("k", True), (3, True)])
-def test_redecomposition(
-    tuned: tuple[Path, Path], windows: Tensor, tmp_path: Path, rank: Any, calibrated: bool
-) -> None:
-    def work(device: torch.device) -> bytes:
-        out = tmp_path / f"again-{device.type}"
-        out.mkdir()
-        redecompose(RedecomposeSpec(rank=rank, batch=5), *tuned, windows if calibrated else None, out, device, True)
-        return weights(out)
-
-    expected, found, _ = both(work)
-    assert found == expected
-
-
-def test_spectra(family_folder: Path, windows: Tensor) -> None:
-    expected, found, _ = both(lambda device: measure_spectra(family_folder, windows, device, 5, quiet=True))
-    assert found == expected
-
-
-@pytest.mark.parametrize("kept_as", ["alone", "adapter"])
-def test_measurements(tuned: tuple[Path, Path], windows: Tensor, kept_as: str) -> None:
-    model, adapter = tuned[0], tuned[1] if kept_as == "adapter" else None
-    cost = Cost(tokens=8, prompt=8, new_tokens=3, batches=[1, 3], warmup=1, repeats=3)
-    zeroshot = ZeroshotSpec(zeroshot=Zeroshot(tasks=["pydoc"], documents=12), seed=0, dtype="auto")
-
-    def work(device: torch.device) -> Any:
-        loaded = load_tuned(model, adapter, device=device)
-        answers = measure_zeroshot(zeroshot, loaded, load_tokenizer(model), None, quiet=True)["tasks"]
-        return window_losses(loaded, windows, 5), answers
-
-    expected, found, _ = both(work)
-    assert found[0] == pytest.approx(expected[0], rel=1e-5)
-    assert found[1] == expected[1]
-    with pretended() as cuda:
-        measured = measure_cost(cost, load_tuned(model, adapter, device=CUDA))
-    assert cuda.synchronised == 3 * len(cost.batches) * (cost.warmup + cost.repeats), "every reading of the clock"
-    assert not cuda.waits, "nothing within what is timed"
-    assert measured["protocol"]["memory_of"] == "CUDA allocator"

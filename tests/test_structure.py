@@ -23,7 +23,7 @@ LAYERS: dict[str, set[str]] = {
     "artifacts": {"bare", "model", "methods", "settings"},
     "data": {"bare", "settings", "artifacts", "model"},
     "compression": {"bare", "core", "settings", "artifacts", "model", "methods"},
-    "machine": {"bare", "core", "settings", "artifacts", "model"},
+    "machine": {"bare", "core", "settings", "artifacts", "model", "methods"},
     "tuning": {"bare", "core", "settings", "artifacts", "model", "methods", "data", "compression", "machine"},
     "evaluation": {"bare", "core", "settings", "artifacts", "model", "data", "compression", "machine", "tuning"},
     "report": {"bare", "methods", "settings", "artifacts"},

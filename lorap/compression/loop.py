@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lorap.compression.watch import passing, token_weights
+from lorap.compression.passing import passing, token_weights
 from lorap.core.statistics import Moments
 from lorap.errors import LorapError
 from lorap.methods.seen import Key, Seen, Stream, Want

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from lorap.artifacts.specs import SurveySpec
 from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.loop import LayerLoop
-from lorap.compression.watch import passing, token_weights
+from lorap.compression.passing import passing, token_weights
 from lorap.core.joint import joint_spectrum, shrunk
 from lorap.core.narrow import head_spaces
 from lorap.core.statistics import Moments
 from lorap.core.surgeon import remove
+from lorap.core.water import COPIES
 from lorap.errors import LorapError
-from lorap.machine.needs import COPIES
 from lorap.methods.narrow_heads import heads_of
 from lorap.model.family import layer_shapes, linear
 from lorap.model.folder import DTYPES, read_config, skeleton

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
+COPIES = 2  # of all windows: what the pruned copies of some of them, one a layer, come to in a survey
 Point = tuple[float, float]  # parameters, and the error with no more of them
 Key = TypeVar("Key", bound=Hashable)
 

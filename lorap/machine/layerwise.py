@@ -6,8 +6,8 @@ from itertools import groupby
 
 from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SurveySpec
 from lorap.core.budget import QK, break_even_rank
+from lorap.core.water import COPIES
 from lorap.machine.factoring import comparing, factorising, joining, spectrum, truncating
-from lorap.machine.needs import COPIES
 from lorap.machine.passes import Amount, head_pass, statistics
 from lorap.machine.speeds import Machine
 from lorap.machine.streaming import Model, Stream, Terms, multiplied_out
@@ -30,7 +30,8 @@ def compressing(machine: Machine, model: Model, spec: CompressSpec, windows: Cal
     if any(worker.dense_stream for worker in spec.method.workers):
         layer["passes"] += stream.passing(model.dense)
     solved = sum(worker.solutions(model.shape, plan) for worker in spec.method.workers)
-    layer["solutions"] = stream.seconds(Amount(solved), "float32")
+    if solved:
+        layer["solutions"] = stream.seconds(Amount(solved), "float32")
     if looked := spec.method.treatments[0].windows_for_metrics():
         layer["metrics"] = stream.seconds(attention_metric(model.shape, windows, looked), "float32")
     if spec.method.share.scored:

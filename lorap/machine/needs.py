@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lorap.artifacts.specs import CompressSpec, CostSpec, RedecomposeSpec, SuiteSpec, SurveySpec, TuneSpec
+from lorap.core.water import COPIES
 from lorap.machine.need import MIB, Need
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 from lorap.settings.schema import Calibrate, Tune
@@ -18,7 +19,6 @@ HARNESS = 250 * MIB  # lm-eval, datasets and peft
 TEXT = {"pydoc": 100 * MIB, "files": 4096 * MIB, "instructions": 1024 * MIB}  # read whole, and as tokens
 WHEEL = 2048 * MIB  # a model from a package, unpacked; PyPI takes no large ones
 UNPACKING = 6  # bytes in memory for each of a GGUF file, of some 4 bits a weight
-COPIES = 2  # of all windows, which are what the pruned copies of some of them come to in a survey
 
 DOWNLOAD = 12 * 60  # minutes
 WHOLE_TEXT, WHOLE_TASK = 500_000, 10_000  # tokens, and documents of a task, where the settings take all

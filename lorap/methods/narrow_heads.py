@@ -51,7 +51,7 @@ class NarrowHalf(Half):
         """Turns each head's space so that the dimensions to be left come first, and leaves the others out."""
         from lorap.core.joint import shrunk
         from lorap.core.narrow import decoders, head_spaces
-        from lorap.model.narrow import narrow_heads
+        from lorap.model.heads import narrow_heads
 
         if ("attention_out", "compressed", "nothing", True) not in seen.moments:
             return

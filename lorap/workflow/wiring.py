@@ -1,6 +1,6 @@
 """The table of steps as the rules of Snakemake want it: paths with wildcards, and functions of a job's wildcards."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -59,9 +59,8 @@ class Wiring:
         found: dict[str, Any] = {}
         for role, source in step.inputs.items():
             (made,) = STEPS[source].outputs
-            files = [self._taken(step, role, file) for file in made.files]
-            found[role] = files if len(files) > 1 else files[0]  # Snakemake takes no list of functions
-            found[f"{role}_meta"] = self._taken(step, role, made.meta)
+            found[role] = self._taken(step, role, made.files)
+            found[f"{role}_meta"] = self._taken(step, role, (made.meta,))
         return found
 
     def outputs(self, rule: str) -> list[str]:
@@ -124,11 +123,13 @@ class Wiring:
             return f"results/{{grid}}/{path}"
         return self._place_of_job(path)
 
-    def _taken(self, step: Step, role: str, path: str) -> str | OfJob:
-        """A path of what a job takes; a function that gives none for a job that has no use for it."""
-        if not step.choosy:
-            return self._place(step, path)
-        return lambda wildcards: self._place_of_job(path)(wildcards) if self._uses(step, role, wildcards) else []
+    def _taken(self, step: Step, role: str, paths: Sequence[str]) -> list[str | OfJob] | str | OfJob:
+        """Paths of what a job takes, none for a job that has no use for them; Snakemake takes no list of functions."""
+        if step.choosy:
+            places = [self._place_of_job(path) for path in paths]
+            return lambda wildcards: [place(wildcards) for place in places if self._uses(step, role, wildcards)]
+        found = [self._place(step, path) for path in paths]
+        return found if len(found) > 1 else found[0]
 
     def _uses(self, step: Step, role: str, wildcards: Wildcards) -> bool:
         return role not in step.unused(self._cell(wildcards), self.params.methods)
