@@ -65,6 +65,8 @@ def record_call(layer: nn.Module, run: Callable[[], object], replaced: Mapping[s
     with ExitStack() as undo, suppress(_Done):
         for name in QK:
             undo.callback(linear(layer, name).register_forward_hook(partial(take, name)).remove)
+            if replaced is not None:  # then its own outputs need not be computed
+                undo.callback(linear(layer, name).register_forward_pre_hook(_first_token).remove)
         ALL_ATTENTION_FUNCTIONS.register(RECORDER, record)
         undo.callback(setattr, attention.config, "_attn_implementation", usual)
         attention.config._attn_implementation = RECORDER
@@ -77,6 +79,10 @@ def record_call(layer: nn.Module, run: Callable[[], object], replaced: Mapping[s
     return found[0]
 
 
+def _first_token(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (inputs[0][:1, :1],)
+
+
 def jacobians(
     layer: nn.Module, run: Run, window: Tensor, call: Call, rotations: Mapping[str, Tensor]
 ) -> Mapping[str, Tensor]:
@@ -86,9 +92,10 @@ def jacobians(
     differentiation finds them.
     """
     found = rotations
-    guessed = {name: _applied(found[name], call.outputs[name]) for name in QK}
-    off = torch.stack([(guessed[name] - call.compared[name][0].detach().float()).abs().max() for name in QK])
-    sizes = torch.stack([call.compared[name].detach().float().abs().max() for name in QK])
+    last = {name: call.compared[name][0, :, -1].detach().float() for name in QK}  # one token shows it
+    guessed = {name: _last(found[name], call.outputs[name]) for name in QK}
+    off = torch.stack([(guessed[name] - last[name]).abs().max() for name in QK])
+    sizes = torch.stack([last[name].abs().max() for name in QK])
     if bool((off <= LINEAR * sizes).all()):
         return found
     with torch.enable_grad():
@@ -102,14 +109,13 @@ def rotations(layer: nn.Module, run: Run, window: Tensor, call: Call) -> dict[st
     unit = torch.eye(width, dtype=window.dtype, device=window.device)
     replaced = {name: unit.repeat(1, call.compared[name].shape[1])[:, None].expand(width, tokens, -1) for name in QK}
     asked = record_call(layer, partial(run, window.expand(width, -1, -1)), replaced)
-    return {name: asked.compared[name].permute(1, 2, 3, 0).float() for name in QK}
+    return {name: asked.compared[name].permute(1, 2, 3, 0).float().contiguous() for name in QK}
 
 
-def _applied(jacobian: Tensor, output: Tensor) -> Tensor:
-    """What a Jacobian makes of a projection's outputs, (1, tokens, heads * d): (heads, tokens, d)."""
-    heads, tokens, width, _ = jacobian.shape
-    vectors = output[0].detach().float().view(tokens, heads, width).transpose(0, 1)
-    return (jacobian @ vectors[..., None])[..., 0]
+def _last(jacobian: Tensor, output: Tensor) -> Tensor:
+    """What a Jacobian makes of a projection's outputs for the last token, (1, tokens, heads * d): (heads, d)."""
+    vectors = output[0, -1].detach().float().view(len(jacobian), -1)
+    return (jacobian[:, -1] @ vectors[..., None])[..., 0]
 
 
 def _differentiated(made: Tensor, output: Tensor) -> Tensor:
