@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import LlamaConfig
 
 import lorap
-from lorap.artifacts.specs import CompressSpec
+from lorap.artifacts.specs import CompressSpec, RedecomposeSpec
 from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.dense import export_dense
 from lorap.compression.loop import LayerLoop
@@ -23,7 +24,11 @@ from lorap.model.family import layer_shapes, linear
 from lorap.model.folder import load_model, read_config, skeleton
 from lorap.settings.config import load_params
 from lorap.settings.method import Method
+from lorap.tuning.loading import load_tuned
+from lorap.tuning.rejoin import redecompose
+from tests.adapters import random_adapter
 from tests.compare import CPU, RUN, survey_for, total_variation
+from tests.conftest import save_random_model
 from tests.workflow import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -65,10 +70,41 @@ def test_every_family_meets_the_budget_and_stores_what_it_computes(
     small.generate(windows[:1, :4], max_new_tokens=3)
 
 
+@pytest.mark.parametrize("sparsity", [0.2, 0.5])
+def test_an_adapter_joins_exactly_whatever_form_a_projection_has(
+    tiny_folder: Path, compressed: Compress, windows: Tensor, tmp_path: Path, sparsity: float
+) -> None:
+    plan, out = compressed(tiny_folder, sparsity)
+    assert any(layer.shared for layer in plan.layers)
+    assert any(set(layer.value_dims()) != {plan.shapes[0].head_dim} for layer in plan.layers)
+    adapter = random_adapter(out, tmp_path / "adapter")
+    (tmp_path / "joined").mkdir()
+    redecompose(RedecomposeSpec(rank="k+r", batch=5), out, adapter, None, tmp_path / "joined", CPU, quiet=True)
+    beside, joined = load_tuned(out, adapter), load_model(tmp_path / "joined")
+    assert total_variation(beside, joined, windows) < 1e-4
+    assert total_variation(load_model(out), joined, windows) > 1e-3
+
+
 def test_at_full_size_the_dense_model_comes_back(family_folder: Path, compressed: Compress, windows: Tensor) -> None:
     plan, out = compressed(family_folder, 0.0)
     assert plan.removed == 0
     assert total_variation(load_model(family_folder), load_model(out), windows) < 1e-3
+
+
+def test_biases_of_all_projections_are_left_to_do_their_part(
+    tokenizer_folder: Path, compressed: Compress, windows: Tensor, tmp_path: Path
+) -> None:
+    config = LlamaConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=300, attention_bias=True, mlp_bias=True,
+    )  # fmt: skip
+    folder = save_random_model(config, tmp_path / "biased", tokenizer_folder)
+    model = load_model(folder)
+    _, whole = compressed(folder, 0.0)
+    assert total_variation(model, load_model(whole), windows) < 1e-3
+    _, small = compressed(folder, 0.3)
+    biases = {name: bias for name, bias in load_model(small).named_parameters() if name.endswith("o_proj.inner.bias")}
+    assert all(torch.equal(bias, model.get_parameter(name.replace(".inner", ""))) for name, bias in biases.items())
 
 
 @pytest.mark.parametrize("ffn", ["obs", "prune", "none"])

@@ -7,17 +7,17 @@ import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lorap.compression.entrance import entrance
 from lorap.compression.passing import passing, token_weights
-from lorap.core.statistics import Moments
+from lorap.core.statistics import CROSSES, Moments
 from lorap.errors import LorapError
 from lorap.methods.seen import Key, Seen, Stream, Want
-from lorap.model.family import decoder_layers, has, projection
+from lorap.model.family import bias_of, decoder_layers, has, projection
 from lorap.model.folder import open_weights
 from lorap.model.layer_plan import READERS, SUBLAYER_OF
 from lorap.model.stream import stream_layers
@@ -57,7 +57,7 @@ class LayerLoop:
         self.dtype, self.device, self.batch = dtype, device, batch
         self.storage = torch.device("cpu") if offload else device
         self._vocabulary_fits(input_ids)
-        hidden, self._arguments = self._embed(input_ids)
+        hidden, self._arguments = entrance(self.model, self.weights, input_ids, dtype, device, batch, self.storage)
         self.streams: dict[Stream, Tensor] = {"compressed": hidden}
         if dense_stream:
             self.streams["dense"] = hidden.clone()
@@ -112,18 +112,23 @@ class LayerLoop:
             inputs = self.streams[stream][window].to(self.device)
             seen = passing(layer, partial(self.window_outputs, index, layer, inputs), names)
             for (name, _, _, weighted), moment in moments.items():
-                others = {kind: self._other(kind, name, window, seen) for kind in moment.kinds & {"before", "gap"}}
+                others = {kind: self._other(kind, name, window, seen, layer) for kind in moment.kinds & CROSSES}
                 weights = self.token_weights[SUBLAYER_OF[name]][window].to(self.device) if weighted else None
                 moment.update(seen[name], weights, **others)
             for name, parts in kept.items():
                 parts.append(seen[name].to(self.storage))
         self.before |= {name: torch.cat(parts) for name, parts in kept.items()}
 
-    def _other(self, kind: str, name: str, window: slice, seen: Mapping[str, Tensor]) -> Tensor:
-        """What an input is multiplied with: itself before the compression, or what the stream behind it lacks."""
+    def _other(self, kind: str, name: str, window: slice, seen: Mapping[str, Tensor], layer: nn.Module) -> Tensor:
+        """What an input is multiplied with: itself before the compression, or what its reader has to add to the stream.
+
+        A bias of the reader adds its part anyway.
+        """
         if kind == "before":
             return self.before[name][window].to(self.device)
-        return self.streams["dense"][window].to(self.device) - seen["middle"]
+        gap = self.streams["dense"][window].to(self.device) - seen["middle"]
+        bias = bias_of(projection(layer, READERS[name][0]))
+        return gap if bias is None else gap - bias
 
     def window_outputs(self, index: int, layer: nn.Module, inputs: Tensor) -> Tensor:
         """The outputs of a layer for other inputs than the streams hold: (windows, tokens, hidden)."""
@@ -168,33 +173,3 @@ class LayerLoop:
                 f"calibration: ids up to {int(input_ids.max())}, but the model's vocabulary has {size}; "
                 "make the file with this model's tokenizer"
             )
-
-    @torch.no_grad()
-    def _embed(self, input_ids: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
-        """The inputs of the first layer, and the arguments that the model passes to every layer.
-
-        The model itself is asked, with recorders in place of its layers, so masks, rotary tables and whatever a family
-        adds are its own.
-        """
-        body = copy.deepcopy(self.model.model)
-        body.embed_tokens.weight = nn.Parameter(
-            self.weights.load("model.embed_tokens.weight", self.dtype, self.device), requires_grad=False
-        )
-        body.norm = nn.Identity()
-        body.rotary_emb = type(body.rotary_emb)(config=body.config).to(self.device)
-        body.layers = nn.ModuleList(_Recorder() for _ in body.layers)
-        body(input_ids=input_ids[:1].to(self.device), use_cache=False)
-        shape = (*input_ids.shape, body.embed_tokens.weight.shape[1])
-        hidden = torch.empty(shape, dtype=self.dtype, device=self.storage)
-        for start in range(0, len(input_ids), self.batch):
-            window = slice(start, start + self.batch)
-            hidden[window] = body.embed_tokens(input_ids[window].to(self.device))
-        return hidden, [recorder.arguments for recorder in body.layers]
-
-
-class _Recorder(nn.Module):
-    """Stands where a layer was, and keeps the arguments that the layer would get."""
-
-    def forward(self, hidden_states: Tensor, **arguments: Any) -> Tensor:
-        self.arguments = arguments
-        return hidden_states

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 Kind = Literal["squares", "mean", "moment", "gram", "before", "gap"]
+CROSSES = frozenset(("before", "gap"))  # moments of an input with something else
 ZERO_SCALE = 1e-4  # replaces the scale of a feature that is always 0
 STRIPS = 8  # of a Gram matrix, of which each is computed from the diagonal on
 
@@ -46,7 +47,7 @@ class Moments:
             others: The tensors of ``before`` and ``gap``, (..., their features).
         """
         inputs = inputs.reshape(-1, inputs.shape[-1]).float()
-        if {"gram", "before", "gap"} & self.kinds:
+        if (CROSSES | {"gram"}) & self.kinds:
             self._add_products(inputs, weights, others)
         self.tokens += len(inputs)
         if len(self.squares):
