@@ -20,21 +20,23 @@ Plant = Callable[[Patch], None]
 def sums_on_the_cpu(patch: Patch) -> None:
     made = statistics.Moments.__init__
     patch.setattr(
-        statistics.Moments, "__init__", lambda self, features, kinds, device="cpu": made(self, features, kinds, "cpu")
+        statistics.Moments,
+        "__init__",
+        lambda self, features, kinds, device="cpu", blocks=1: made(self, features, kinds, "cpu", blocks),
     )
 
 
 def tables_on_the_cpu(patch: Patch) -> None:
     """The rotary tables of a layer, as a model that was never moved makes them."""
-    embed = layer_loop.LayerLoop._embed
+    enter = layer_loop.entrance
 
-    def there(self: Any, input_ids: Tensor) -> Any:
-        hidden, arguments = embed(self, input_ids)
+    def there(*arguments_of_it: Any) -> Any:
+        hidden, arguments = enter(*arguments_of_it)
         return hidden, [
             one | {"position_embeddings": [t.cpu() for t in one["position_embeddings"]]} for one in arguments
         ]
 
-    patch.setattr(layer_loop.LayerLoop, "_embed", there)
+    patch.setattr(layer_loop, "entrance", there)
 
 
 def factors_on_the_cpu(patch: Patch) -> None:
@@ -61,8 +63,8 @@ def windows_left_where_they_are_stored(patch: Patch) -> None:
 def a_look_at_every_batch(patch: Patch) -> None:
     update = statistics.Moments.update
 
-    def looks(self: Any, inputs: Tensor) -> None:
-        update(self, inputs)
+    def looks(self: Any, inputs: Tensor, weights: Tensor | None = None) -> None:
+        update(self, inputs, weights)
         assert float(self.squares.sum()) >= 0
 
     patch.setattr(statistics.Moments, "update", looks)
@@ -71,8 +73,8 @@ def a_look_at_every_batch(patch: Patch) -> None:
 def inputs_that_are_never_dropped(patch: Patch) -> None:
     update, kept = statistics.Moments.update, []
 
-    def keeps(self: Any, inputs: Tensor) -> None:
-        update(self, inputs)
+    def keeps(self: Any, inputs: Tensor, weights: Tensor | None = None) -> None:
+        update(self, inputs, weights)
         kept.append(inputs.double())
 
     patch.setattr(statistics.Moments, "update", keeps)
