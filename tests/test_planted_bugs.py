@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from lorap.compression import loop as layer_loop
+from lorap.compression.entrance import entrance
 from lorap.core import channels, factorise, statistics
 from tests import test_pretended as held
 
@@ -28,7 +28,7 @@ def sums_on_the_cpu(patch: Patch) -> None:
 
 def tables_on_the_cpu(patch: Patch) -> None:
     """The rotary tables of a layer, as a model that was never moved makes them."""
-    enter = layer_loop.entrance
+    enter = entrance
 
     def there(*arguments_of_it: Any) -> Any:
         hidden, arguments = enter(*arguments_of_it)
@@ -36,7 +36,7 @@ def tables_on_the_cpu(patch: Patch) -> None:
             one | {"position_embeddings": [t.cpu() for t in one["position_embeddings"]]} for one in arguments
         ]
 
-    patch.setattr(layer_loop, "entrance", there)
+    patch.setattr("lorap.compression.loop.entrance", there)
 
 
 def factors_on_the_cpu(patch: Patch) -> None:
