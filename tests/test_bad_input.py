@@ -101,8 +101,11 @@ def test_a_sparsity_outside_of_its_range_is_refused(work: Path, sparsity: str) -
         (CALIBRATE, "corpus: missing, give --corpus NAME or --text FILE"),
         (("report", "--grid", "nope"), "grid: unknown name 'nope', expected one of demo, mini, paper"),
         (("report",), "--grid: missing"),
-        ((*COMPRESS, "--attention", "qr"), "option: attention: got 'qr'; should be 'afm', 'awsvd', 'svd' or 'none'"),
-        ((*COMPRESS, "--ffn", "drop_all"), "option: ffn: got 'drop_all'; should be 'decompose', 'prune' or 'none'"),
+        ((*COMPRESS, "--attention", "qr"), "option: attention: got 'qr'; should be 'afm', 'awsvd', 'joint-qk', "),
+        (
+            (*COMPRESS, "--ffn", "drop_all"),
+            "option: ffn: got 'drop_all'; should be 'decompose', 'obs', 'prune' or 'none'",
+        ),
         ((*COMPRESS, "--allocation", "0"), "option: allocation: got 0.0; should be greater than 0"),
         ((*COMPRESS, "--allocation", "inf"), "option: allocation: got inf; should be a finite number"),
         ((*COMPRESS, "--keep-least", "1"), "option: keep-least: got 1.0; should be less than 1"),

@@ -108,6 +108,7 @@ def test_a_changed_setting_makes_its_step_stale_and_no_other(tree: Path) -> None
 
 def test_an_unknown_step_or_grid_is_refused(tree: Path) -> None:
     assert faults(call("verify", "--until", "bake")) == [
-        "--until: unknown step 'bake', expected one of models, calibrate, compress, tune, redecompose, evaluate, report"
+        "--until: unknown step 'bake', expected one of models, calibrate, survey, compress, tune, redecompose, "
+        "evaluate, report"
     ]
     assert faults(call("prune", "--grid", "nope"))[0].startswith("grid: unknown name 'nope', expected one of ")

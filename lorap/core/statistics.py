@@ -104,4 +104,4 @@ class Moments:
     def is_finite(self) -> Tensor:
         """Whether no input was infinite or not a number: (), on the device."""
         sums = [self.squares, self.sum, self.products, self.gram, *self.crosses.values()]
-        return torch.isfinite(sum((part.sum().to(self.device) for part in sums), torch.zeros((), device=self.device)))
+        return torch.stack([torch.isfinite(part.sum()).to(self.device) for part in sums]).all()
