@@ -113,7 +113,7 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         loop.gather(index, layer, of_dense, seen)
         loop.advance(index, layer, "dense", to_the_end=any(want.needs_dense_outputs for want in wants))
         gather("nothing")
-        if windows := attention.windows_for_metrics():
+        if windows := attention.windows_for_metrics(layer_plan):
             seen.metrics = attention_metrics(loop, index, layer, windows)
         seen.kept |= attention.apply(layer, layer_plan, seen)
         gather("attention", "attention")

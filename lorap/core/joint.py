@@ -25,20 +25,22 @@ def joint_factors(
         The left factors, (out, rank), and the right one that they share, (rank, in), all float32.
     """
     device = weights[0].device
-    stacked = torch.cat([in_float64(weight) for weight in weights])
-    roots = [block_roots(in_float64(metric)) for metric in metrics]
-    weighted = _by_block(torch.cat([root for root, _ in roots]), stacked)
+    weighted, inverse = _weighted(weights, metrics)
     _, basis = top_subspace(weighted, rank, in_float64(moment))
-    left = _by_block(torch.cat([inverse for _, inverse in roots]), basis).float().to(device)
+    left = _by_block(inverse, basis).float().to(device)
     return list(torch.split(left, [len(weight) for weight in weights])), (basis.T @ weighted).float().to(device)
 
 
 def joint_spectrum(weights: Sequence[Tensor], metrics: Sequence[Tensor], moment: Tensor) -> Tensor:
     """The eigenvalues whose tails are the least errors of ``joint_factors``, largest first: (min(sum of out, in),)."""
-    stacked = torch.cat([in_float64(weight) for weight in weights])
-    roots = torch.cat([block_roots(in_float64(metric))[0] for metric in metrics])
-    size = min(stacked.shape)
-    return top_subspace(_by_block(roots, stacked), size, in_float64(moment))[0].clamp(min=0)
+    weighted, _ = _weighted(weights, metrics)
+    return top_subspace(weighted, min(weighted.shape), in_float64(moment))[0].clamp(min=0)
+
+
+def _weighted(weights: Sequence[Tensor], metrics: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """A^1/2 W, (sum of out, in), and the blocks of A^-1/2, (heads, d, d)."""
+    roots, inverses = zip(*(block_roots(in_float64(metric)) for metric in metrics), strict=True)
+    return _by_block(torch.cat(roots), torch.cat([in_float64(weight) for weight in weights])), torch.cat(inverses)
 
 
 def joint_error(changes: Sequence[Tensor], metrics: Sequence[Tensor], moment: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def compressing(machine: Machine, model: Model, spec: CompressSpec, windows: Cal
     solved = sum(worker.solutions(model.shape, plan) for worker in spec.method.workers)
     if solved:
         layer["solutions"] = stream.seconds(Amount(solved), "float32")
-    if looked := spec.method.treatments[0].windows_for_metrics():
+    if looked := spec.method.treatments[0].windows_for_metrics(plan):
         layer["metrics"] = stream.seconds(attention_metric(model.shape, windows, looked), "float32")
     if spec.method.share.scored:
         layer["survey"] = 2 * stream.passing(model.dense)

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field
 from lorap.core.budget import QK, ROUNDING
 from lorap.methods.halved import Halved, half_name
 from lorap.methods.halves import Half
-from lorap.methods.second_moment import Shrinkage
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -73,12 +72,11 @@ class JointQk(Halved):
 
     name: Literal["joint-qk"] = "joint-qk"
     metric_windows: MetricWindows = 6
-    shrinkage: Shrinkage = 0.1
     vo: Annotated[str, AfterValidator(half_name("vo")), Field(description="what happens to v and o")] = "awsvd"
 
-    def windows_for_metrics(self) -> int:
-        """Those that the metric is measured on."""
-        return self.metric_windows
+    def windows_for_metrics(self, plan: LayerPlan) -> int:
+        """Those that the metric is measured on, none where q and k stay dense."""
+        return 0 if plan.ranks["q_proj"] is None else self.metric_windows
 
     @property
     def halves(self) -> tuple[Half, Half]:

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field
 from lorap.core.budget import ROUNDING
 from lorap.methods.halved import Halved, half_name
 from lorap.methods.halves import Half
-from lorap.methods.second_moment import Shrinkage
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -53,7 +52,7 @@ class NarrowHalf(Half):
         from lorap.core.narrow import decoders, head_spaces
         from lorap.model.heads import narrow_heads
 
-        if ("attention_out", "compressed", "nothing", True) not in seen.moments:
+        if Want("attention_out", "gram", weighted=True).key not in seen.moments:
             return
         groups = plan.kv_heads
         moments = shrunk(seen.of("attention_out", weighted=True).products_of(), self.shrinkage)
@@ -82,7 +81,6 @@ class NarrowHeads(Halved):
     """v and o by narrow heads, q and k as ``qk`` says."""
 
     name: Literal["narrow-heads"] = "narrow-heads"
-    shrinkage: Shrinkage = 0.1
     qk: Annotated[str, AfterValidator(half_name("qk")), Field(description="what happens to q and k")] = "awsvd"
 
     @property

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lorap.core.budget import ROUNDING, removed_positions
-from lorap.methods.part import Piece, Slot, Treatment
+from lorap.core.budget import removed_positions
 from lorap.methods.refit import HIDDEN, DenseTarget, moments_of_channels
+from lorap.methods.removes_channels import RemovesChannels
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 SelectionRidge = Annotated[float, Field(gt=0, allow_inf_nan=False, description="pull to the old weights in obs")]
 
 
-class Obs(Treatment):
+class Obs(RemovesChannels):
     """Removes those channels first whose loss the others can make up for."""
 
     name: Literal["obs"] = "obs"
-    slot: ClassVar[Slot] = "ffn"
-    pieces: ClassVar[tuple[Piece, ...]] = ("ffn",)
     dense_stream: ClassVar[bool] = True
     selection_ridge: SelectionRidge = 0.3
     dense_target: DenseTarget = 0.5
@@ -34,12 +32,6 @@ class Obs(Treatment):
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """As many channels as the paper's rule leaves."""
         return replace(plan, channels=shape.channels - len(removed_positions(shape.channels, sparsity, 0)))
-
-    def fitted(
-        self, plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], scores: Mapping[str, "Tensor"]
-    ) -> LayerPlan:
-        """As many channels as the share is enough for, at least one."""
-        return replace(plan, channels=max(1, int(shares["ffn"] * shape.channels + ROUNDING)))
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Moments of the channels, with themselves and with what the stream lacks."""

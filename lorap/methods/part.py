@@ -81,7 +81,7 @@ class Treatment(Worker):
             scores: Of the layer, from a survey.
         """
 
-    def windows_for_metrics(self) -> int:
+    def windows_for_metrics(self, plan: LayerPlan) -> int:
         """Windows whose attention is looked into for the metrics of q and k."""
         return 0
 

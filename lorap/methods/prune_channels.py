@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from lorap.core.budget import ROUNDING, removed_positions
-from lorap.methods.part import Piece, Slot, Treatment
+from lorap.core.budget import removed_positions
+from lorap.methods.removes_channels import RemovesChannels
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import FFN, INPUT_OF, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -18,23 +18,15 @@ if TYPE_CHECKING:
     from lorap.methods.seen import Seen
 
 
-class PruneChannels(Treatment):
+class PruneChannels(RemovesChannels):
     """Removes channels by ascending score, but for the ``keep_least`` fraction at the bottom."""
 
-    slot: ClassVar[Slot] = "ffn"
-    pieces: ClassVar[tuple[Piece, ...]] = ("ffn",)
     keep_least: Annotated[float, Field(ge=0, lt=1, description="least important channels that stay")] = 0.01
 
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """As many channels as the paper's rule leaves."""
         removed = removed_positions(shape.channels, sparsity, self.keep_least)
         return replace(plan, channels=shape.channels - len(removed))
-
-    def fitted(
-        self, plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], scores: Mapping[str, "Tensor"]
-    ) -> LayerPlan:
-        """As many channels as the share is enough for, at least one."""
-        return replace(plan, channels=max(1, int(shares["ffn"] * shape.channels + ROUNDING)))
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
         """Removes the same channels from gate, up and down."""

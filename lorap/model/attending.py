@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lorap.core.attention_metric import Attended
+from lorap.core.budget import QK
 from lorap.errors import LorapError
 from lorap.model.family import linear
 
 RECORDER = "lorap_recorder"
 FOREIGN = ("softcap", "s_aux")  # of families whose scores are more than scaled products
-QK = ("q_proj", "k_proj")
 LINEAR = 1e-4  # of the largest value: what is compared is linear in the outputs where it is as near to that
 
 Run = Callable[[Tensor], object]  # passes windows, (batch, tokens, hidden), through a layer
