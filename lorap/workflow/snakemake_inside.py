@@ -110,4 +110,5 @@ class _FailedLogs(logging.Handler):
             for log in record.__dict__["log"]:
                 if Path(log).is_file():
                     lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
-                    print(f"{log}:", *lines[-LOG_END:], sep="\n    ", file=sys.stderr, flush=True)
+                    # in one piece: another thread of Snakemake may be writing too
+                    sys.stderr.write("\n    ".join([f"{log}:", *lines[-LOG_END:]]) + "\n")
