@@ -1,5 +1,6 @@
 """Every piece of every layer keeps what the model needs most, after a survey of the dense model (plus.md, 6)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -23,6 +24,8 @@ class WaterFilling(Share):
     surveyed: ClassVar[bool] = True
     floor: Annotated[float, Field(gt=0, lt=1, description="share of its weights that every piece keeps")] = 0.15
     emphasis: Annotated[float, Field(ge=0, description="exponent of the weights of the layers' errors")] = 1.5
+    depth: Annotated[float, Field(ge=0, description="log of what the last layer counts for the first")] = 0
+    attention_weight: Annotated[float, Field(gt=0, description="what an attention's error counts for an FFN's")] = 1
 
     def allot(
         self,
@@ -38,14 +41,25 @@ class WaterFilling(Share):
         """
         pieces = [piece for treatment in treatments for piece in treatment.pieces]
         curves = {
-            (index, piece): [(size, float(layer["weight"]) ** self.emphasis * error) for size, error in
-                             error_curve(piece, shape, layer, self.floor)]
-            for index, (shape, layer) in enumerate(zip(shapes, scores, strict=True))
+            (index, piece): [(size, weight * self._of_piece(piece) * error) for size, error in
+                             error_curve(piece, shapes[index], scores[index], self.floor)]
+            for index, weight in enumerate(self._of_layers(scores))
             for piece in pieces
         }  # fmt: skip
         budget = (1 - sparsity) * sum(curve[0][0] for curve in curves.values())
         self._require(curves, sparsity, budget)
         return _rounded(treatments, shapes, scores, curves, budget)
+
+    def _of_layers(self, scores: Sequence[Mapping[str, "Tensor"]]) -> list[float]:
+        """What an error counts in each layer: later ones are not made up for by the layers behind them."""
+        last = max(1, len(scores) - 1)
+        return [
+            float(layer["weight"]) ** self.emphasis * math.exp(self.depth * index / last)
+            for index, layer in enumerate(scores)
+        ]
+
+    def _of_piece(self, piece: Piece) -> float:
+        return 1 if piece == "ffn" else self.attention_weight
 
     def _require(self, curves: Mapping[Key, Sequence[Point]], sparsity: float, budget: float) -> None:
         dense, least = (sum(curve[place][0] for curve in curves.values()) for place in (0, -1))
