@@ -24,22 +24,41 @@ def load_rows(corpus: FilesCorpus | PydocCorpus, split: Split) -> Sequence[str]:
     """The rows of one split.
 
     Raises:
-        LorapError: The corpus has no such split, or its file is missing or lacks the column.
+        LorapError: The corpus has no such split, its file is missing or lacks the column, or has too few rows.
     """
     if isinstance(corpus, PydocCorpus):
         return pydoc_rows(split)
-    return read_rows(split_file(corpus, split), corpus.column, corpus.line_ends == "keep")
+    path = split_file(corpus, split)
+    rows = read_rows(path, corpus.column, corpus.line_ends == "keep")
+    if split not in corpus.rows:
+        return rows
+    first, end = corpus.rows[split]
+    if end > len(rows):
+        raise LorapError(f"{path}: rows {first} to {end - 1} asked for, it has {len(rows)}; correct the corpus's rows")
+    return rows[first:end]
 
 
 def corpus_file(corpus: Files | PydocCorpus, split: Split) -> dict[str, str]:
-    """Where a split comes from, for a protocol: the file's name and hash, and the hub's repository if it is one's."""
+    """Where a split comes from, for a protocol.
+
+    The file's name and hash, the hub's repository if it is one's, and the rows taken if they are not all.
+    """
     if isinstance(corpus, PydocCorpus):
         return {"file": "pydoc_data.topics"}
+    taken = _rows_taken(corpus, split)
     if local := _local_path(corpus, split):
-        return {"file": corpus.local[split], "sha256": sha256_file(local)}
+        return {"file": corpus.local[split], "sha256": sha256_file(local)} | taken
     path = _hub_path(corpus, split)
     commit = path.parts[path.parts.index("snapshots") + 1]  # of the hub's cache
-    return {"file": corpus.files[split], "sha256": sha256_file(path), "repo": str(corpus.repo), "revision": commit}
+    origin = {"file": corpus.files[split], "sha256": sha256_file(path), "repo": str(corpus.repo), "revision": commit}
+    return origin | taken
+
+
+def _rows_taken(corpus: Files, split: Split) -> dict[str, str]:
+    if not isinstance(corpus, FilesCorpus) or split not in corpus.rows:
+        return {}
+    first, end = corpus.rows[split]
+    return {"part": f"rows {first} to {end - 1}"}
 
 
 def pydoc_rows(split: Split) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lorap.strict import Strict
 
@@ -11,6 +11,17 @@ InRepo = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][^/]*(/[A-Za-z0-9_][^/]*)*$
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Split = Literal["calibration", "tuning", "evaluation"]
+
+
+def _ascending(rows: list[int]) -> list[int]:
+    if rows[0] >= rows[1]:
+        raise ValueError("expected the first row and the one behind the last")
+    return rows
+
+
+RowRange = Annotated[
+    list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
+]  # half-open
 
 
 class HubModel(Strict):
@@ -69,13 +80,15 @@ class Files(Strict):
 class FilesCorpus(Files):
     """Rows of text.
 
-    ``join`` makes one text of all rows, for the splits that need one; ``line_ends`` says what the rows of a plain text
-    file are; ``special_tokens`` says whether ``<unk>`` and its like in an evaluation text are read as letters or as a
-    token. Calibration reads them as the tokenizer does by itself, as published.
+    ``rows`` are those that a split takes of its file, the first and the one behind the last, counted from 0; a split
+    without any takes all. ``join`` makes one text of all rows, for the splits that need one; ``line_ends`` says what
+    the rows of a plain text file are; ``special_tokens`` says whether ``<unk>`` and its like in an evaluation text are
+    read as letters or as a token. Calibration reads them as the tokenizer does by itself, as published.
     """
 
     source: Literal["files"]
     column: str = "text"
+    rows: dict[Split, RowRange] = Field(default_factory=dict, exclude_if=lambda rows: not rows)
     join: dict[Split, str] = Field(default_factory=dict)
     line_ends: Literal["keep", "strip"] = "strip"
     special_tokens: Literal["text", "token"] = "text"
