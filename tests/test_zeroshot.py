@@ -50,6 +50,18 @@ def test_accuracies_of_the_own_task_are_those_of_plain_likelihoods(family_folder
     assert numbers["documents"] == len(choice_documents())
 
 
+def test_every_answer_is_kept_beside_their_mean(tiny_folder: Path) -> None:
+    """Fails where answers stand in another order than the documents, so that two models cannot be compared by them."""
+    found = measure(tiny_folder, "pydoc")
+    answers = found["answers"]["pydoc"]
+    for metric, kept in answers.items():
+        assert len(kept) == found["tasks"]["pydoc"]["documents"]
+        assert kept.count("1") / len(kept) == found["tasks"]["pydoc"][metric]
+    assert answers.keys() == {"acc", "acc_norm"}
+    alone = measure(tiny_folder, "pydoc", documents=7, seed=1)["answers"]["pydoc"]["acc"]
+    assert alone == "".join(answers["acc"][row] for row in draw_rows("pydoc", len(answers["acc"]), 7, 1))
+
+
 @pytest.mark.parametrize("task", PLAIN)
 def test_accuracies_of_a_built_in_task_are_those_of_plain_likelihoods(
     task: str, stories: Path, lorap_data: Path

@@ -30,6 +30,9 @@ def measure_zeroshot(
 ) -> dict[str, Any]:
     """Accuracies of a model in every task, with the protocol that they were measured by.
 
+    ``answers`` has a digit for every document in the order of the rows, 1 where it was answered rightly: the
+    difference of two models has a smaller error than either of them.
+
     Args:
         spec: The tasks, and how many documents of each are drawn with which seed.
         model: A causal language model, with an adapter or without, or streamed, for which all tasks are asked at once.
@@ -43,6 +46,7 @@ def measure_zeroshot(
     names = list(dict.fromkeys(spec.zeroshot.tasks))
     tasks: dict[str, dict[str, float | int]] = {}
     asked: dict[str, dict[str, Any]] = {}
+    right: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory(prefix="lorap-zeroshot-") as place, undisturbed(quiet):
         sources = write_tasks(names, data_folder(spec.zeroshot, data), Path(place))
         loaded = {name: load_task(name, Path(place), bool(sources[name])) for name in names}
@@ -53,9 +57,11 @@ def measure_zeroshot(
             answers = ask(lm, some, drawn)
             for name, task in some.items():
                 tasks[name] = _numbers(name, answers)
+                right[name] = _right(answers["samples"][name])
                 origin = sources[name] or _on_hub(name, task)
                 asked[name] = origin | _asked(name, answers, drawn[name]) | {"batch": BATCH}
-    return {"tasks": tasks, "protocol": _protocol(spec, model, lm.max_length) | {"tasks": asked}}
+    protocol = _protocol(spec, model, lm.max_length) | {"tasks": asked}
+    return {"tasks": tasks, "answers": right, "protocol": protocol}
 
 
 def _on_hub(name: str, task: Any) -> dict[str, str]:
@@ -98,6 +104,15 @@ def _numbers(name: str, answers: dict[str, Any]) -> dict[str, float | int]:
     values = {key: found.get(f"{key},none") for key in keys}
     return {key: float(value) for key, value in values.items() if isinstance(value, float)} | {
         "documents": len(samples)
+    }
+
+
+def _right(samples: list[dict[str, Any]]) -> dict[str, str]:
+    """Of every document whether it was answered rightly, by each metric that the task has."""
+    return {
+        metric: "".join(str(int(sample[metric])) for sample in samples)
+        for metric in METRICS
+        if all(metric in sample for sample in samples)
     }
 
 
