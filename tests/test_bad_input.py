@@ -99,7 +99,7 @@ def test_a_sparsity_outside_of_its_range_is_refused(work: Path, sparsity: str) -
         ((*CALIBRATE, "--corpus", "nope"), "corpus: unknown name 'nope', expected one of bookcorpus, "),
         ((*PERPLEXITY, "--corpus", "nope"), "corpus: unknown name 'nope', expected one of bookcorpus, "),
         (CALIBRATE, "corpus: missing, give --corpus NAME or --text FILE"),
-        (("report", "--grid", "nope"), "grid: unknown name 'nope', expected one of demo, mini, paper"),
+        (("report", "--grid", "nope"), "grid: unknown name 'nope', expected one of demo, mini, paper, plus"),
         (("report",), "--grid: missing"),
         ((*COMPRESS, "--attention", "qr"), "option: attention: got 'qr'; should be 'afm', 'awsvd', 'joint-qk', "),
         (
@@ -135,7 +135,8 @@ def test_every_fault_of_a_params_file_has_its_line(work: Path) -> None:
         "active: [nope]\nwibble: 1\nmethods: {m: {attention: svd, ffn: prune, keep_least: 1e-4}}\n"
     )
     assert sorted(faults(call(*PLAN))) == [
-        "params.yaml: active.0: got 'nope'; expected a name from grids: demo, mini, paper",
+        "params.yaml: active.0: got 'nope'; expected a name from grids: "
+        "demo, mini, paper, plus, plus-ablation, plus-tuned",
         "params.yaml: methods.m.keep_least: '1e-4' is text to YAML; write the number with a point, as in 1.0e-4",
         "params.yaml: wibble: unknown key, remove it or correct its spelling",
     ]

@@ -68,6 +68,39 @@ def test_wikitext_lines_keep_their_end_and_blank_ones_are_empty(tmp_path: Path) 
     assert list(read_rows(path, keep_line_ends=True)) == ["", " = Title = \n", "", " A sentence . \n"]
 
 
+def test_a_split_may_be_some_rows_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAP_DATA", str(tmp_path))
+    written(tmp_path / "rows.jsonl", ROWS)
+    places: dict[Split, str] = dict.fromkeys(SPLITS, "rows.jsonl")
+    source = FilesCorpus(source="files", local=places, rows={"calibration": [0, 1], "evaluation": [1, 4]})
+    assert [*load_rows(source, "calibration"), *load_rows(source, "evaluation")] == list(load_rows(source, "tuning"))
+    assert corpus_file(source, "evaluation").items() >= {"file": "rows.jsonl", "part": "rows 1 to 3"}.items()
+    assert "part" not in corpus_file(source, "tuning")
+    longer = source.model_copy(update={"rows": {"evaluation": [1, 5]}})
+    with pytest.raises(LorapError, match=r"rows\.jsonl: rows 1 to 4 asked for, it has 4; correct the corpus's rows$"):
+        load_rows(longer, "evaluation")
+
+
+def test_a_corpus_without_ranges_is_described_as_before_there_were_any() -> None:
+    """Else every calibration and measurement that was made before would be out of date."""
+    assert "rows" not in corpus("wikitext2").model_dump(mode="json")
+    assert corpus("c4-part").model_dump(mode="json")["rows"] == {"calibration": [0, 190], "evaluation": [220, 300]}
+
+
+def test_parts_to_calibrate_on_to_choose_by_and_to_report_have_no_row_in_common(
+    lorap_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORAP_DATA", str(lorap_data))
+    wiki, c4 = corpus("wikitext2-valid"), corpus("c4-part")
+    first, rest = load_rows(wiki, "calibration"), load_rows(wiki, "evaluation")
+    shares = [sum(map(len, part)) for part in (first, rest)]
+    assert shares[0] / sum(shares) == pytest.approx(0.70, abs=0.01)
+    assert rest[0] == " = Military history of Australia = \n"
+    assert len(first) + len(rest) == len(read_text(lorap_data / wiki.local["evaluation"]).splitlines())
+    parts = [load_rows(c4, "calibration"), load_rows(corpus("c4-choice"), "evaluation"), load_rows(c4, "evaluation")]
+    assert len({row for part in parts for row in part}) == sum(map(len, parts)) == 300
+
+
 def test_a_missing_column_is_told_with_those_that_there_are(tmp_path: Path) -> None:
     path = written(tmp_path / "rows.jsonl", ROWS)
     with pytest.raises(LorapError, match=f"^{path}: no column 'sentence', expected one of id, text$"):

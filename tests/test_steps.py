@@ -48,7 +48,7 @@ def test_a_cell_has_the_same_places_in_rules_and_results() -> None:
     assert Cell("m").path == "m/dense"
 
 
-@pytest.mark.parametrize("grid", ["demo", "mini", "paper"])
+@pytest.mark.parametrize("grid", ["demo", "mini", "paper", "plus-tuned"])
 def test_every_step_comes_after_those_whose_artifacts_it_takes(grid: str) -> None:
     made: set[str] = set()
     params = load_params(ROOT / "params.yaml")
