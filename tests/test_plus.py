@@ -4,26 +4,23 @@ import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
-import lorap
 from lorap.artifacts.specs import CompressSpec, RedecomposeSpec
 from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.dense import export_dense
 from lorap.compression.loop import LayerLoop
-from lorap.compression.planning import Plan, allot
+from lorap.compression.planning import Plan
 from lorap.compression.run import compress
 from lorap.errors import LorapError
 from lorap.model.factored import read_plans
 from lorap.model.family import layer_shapes, linear
 from lorap.model.folder import load_model, read_config, skeleton
 from lorap.settings.config import load_params
-from lorap.settings.method import Method
 from lorap.tuning.loading import load_tuned
 from lorap.tuning.rejoin import redecompose
 from tests.adapters import random_adapter
@@ -168,27 +165,9 @@ def test_metrics_of_every_family_are_the_change_of_the_attentions_output(family_
         torch.testing.assert_close(metric, total / few.shape[1], rtol=1e-3, atol=1e-4 * float(total.max()))
 
 
-def test_a_survey_of_another_model_or_calibration_is_refused(work: Path) -> None:
-    lorap.survey("model", "c.safetensors", "survey.safetensors", quiet=True)
-    other = lorap.calibrate("model", "other.safetensors", text="book.txt", nsamples=3, seqlen=8, seed=5)
-    wanted: dict[str, Any] = {"sparsity": 0.3, "method": "lorap-plus", "quiet": True}
-    lorap.compress("model", "c.safetensors", "small", survey="survey.safetensors", **wanted)
-    with pytest.raises(LorapError, match=r"survey.safetensors: is a survey of another calibration than other"):
-        lorap.compress("model", other, "refused", survey="survey.safetensors", **wanted)
-    with pytest.raises(LorapError, match=r"share water-filling: has to know the model's layers, give --survey FILE"):
-        lorap.compress("model", "c.safetensors", "refused", **wanted)
-    assert not Path("refused").exists()
-
-
 def test_a_sparsity_that_the_floors_cannot_meet_names_the_nearest(tiny_folder: Path, compressed: Compress) -> None:
     with pytest.raises(LorapError, match=r"at least 0.15 of every piece stays, .* the nearest is 0.8") as refused:
         compressed(tiny_folder, 0.9)
     nearest = float(str(refused.value).partition("nearest is ")[2].split(",")[0])
     plan, _ = compressed(tiny_folder, nearest - 1e-3)
     assert plan.removed >= nearest - 1e-3
-
-
-def test_a_method_without_channels_to_count_has_no_refit(tiny_folder: Path) -> None:
-    method = Method.model_validate({"attention": "awsvd", "ffn": "decompose", "repair": "refit"})
-    with pytest.raises(LorapError, match="repair refit: needs an ffn treatment that removes channels"):
-        allot(method, layer_shapes(skeleton(read_config(tiny_folder))), 0.5, ())

@@ -10,12 +10,13 @@ from tqdm import tqdm
 from lorap.artifacts.names import LAYERS
 from lorap.artifacts.specs import CompressSpec
 from lorap.compression.attention_metrics import attention_metrics
+from lorap.compression.few_tokens import warn_of_few_tokens
 from lorap.compression.loop import LayerLoop
 from lorap.compression.loss import Errors, layer_errors
 from lorap.compression.planning import Plan
 from lorap.compression.progress import DONE, Progress
 from lorap.compression.scoring import plan_for
-from lorap.errors import LorapError
+from lorap.errors import LorapError, first_line
 from lorap.methods.seen import Behind, Seen
 from lorap.model.family import linear
 from lorap.model.folder import read_config, write_companions
@@ -55,6 +56,9 @@ def compress(
     """
     config = read_config(model)
     plan = plan_for(spec, model, config, input_ids, device, quiet, survey)
+    wants = {want for layer, shape in zip(plan.layers, plan.shapes, strict=True)
+             for worker in spec.method.workers for want in worker.wanted(shape, layer)}  # fmt: skip
+    warn_of_few_tokens(sorted(wants, key=str), plan.shapes[0], input_ids.numel())
     dense_stream = any(worker.dense_stream for worker in spec.method.workers)
     dtype = config.dtype or torch.float32
     loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.batch, spec.offload, dense_stream)
@@ -125,9 +129,6 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         if method.repair:
             method.repair.apply(layer, layer_plan, seen)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise LorapError(
-            f"layer {index}: no solver finds the eigenvectors, in float64 on the CPU neither ({error}); "
-            "are its weights or the calibration damaged?"
-        ) from error
+        raise LorapError(f"layer {index}: {first_line(error)}") from error
     loop.before.clear()
     return layer_errors(layer, (attention, ffn), seen)

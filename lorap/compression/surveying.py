@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lorap.artifacts.specs import SurveySpec
 from lorap.compression.attention_metrics import attention_metrics
+from lorap.compression.few_tokens import warn_of_few_tokens
 from lorap.compression.loop import LayerLoop
 from lorap.compression.passing import passing, token_weights
 from lorap.core.joint import joint_spectrum, shrunk
@@ -21,8 +22,10 @@ from lorap.core.narrow import head_spaces
 from lorap.core.statistics import Moments
 from lorap.core.surgeon import remove
 from lorap.core.water import COPIES
-from lorap.errors import LorapError
+from lorap.errors import LorapError, first_line
 from lorap.methods.narrow_heads import heads_of
+from lorap.methods.seen import Want
+from lorap.methods.solving import solving
 from lorap.model.family import layer_shapes, linear
 from lorap.model.folder import DTYPES, read_config, skeleton
 from lorap.model.head import fill_head
@@ -58,6 +61,8 @@ def survey_model(
     dense = skeleton(config)
     loop = LayerLoop(dense, model, input_ids, config.dtype, device, spec.batch, spec.offload)
     shape = layer_shapes(dense)
+    wants = [Want(name, "gram", blocks=shape[0].heads if name == "attention_out" else 1) for name in INPUTS]
+    warn_of_few_tokens(wants, shape[0], input_ids.numel())
     copies = Copies(loop, spec.survey.pruned)
     found = []
     for index, layer in tqdm(loop, total=len(loop), desc="survey", unit="layer", disable=quiet):
@@ -66,7 +71,10 @@ def survey_model(
         moments, weight = _sweep(loop, index, layer, shape[index])
         if not all(bool(moment.is_finite()) for moment in moments.values()):
             raise LorapError(f"layer {index}: activations are not finite in {config.dtype}; try float32")
-        found.append(curves(layer, shape[index], moments, metrics, weight, spec))
+        try:
+            found.append(curves(layer, shape[index], moments, metrics, weight, spec))
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise LorapError(f"layer {index}: {first_line(error)}") from error
         copies.advance(index, layer, before, moments["ffn_hidden"].products_of().diagonal())
     for layer_curves, cost in zip(found, copies.costs(), strict=True):
         layer_curves["weight"] = cost
@@ -108,9 +116,11 @@ def curves(
     outputs = heads_of(linear(layer, "o_proj").weight, shape.kv_heads, shape.heads)
     down, gram = linear(layer, "down_proj").weight.float(), moments["ffn_hidden"].products_of()
     counts, lost = [shape.channels], [down.new_zeros(())]
-    for step in remove(down, down @ gram, gram, spec.survey.selection_ridge, max(1, shape.channels // LEAST)):
-        counts.append(len(step.kept))
-        lost.append(step.cost / hidden)
+    ridge, least = spec.survey.selection_ridge, max(1, shape.channels // LEAST)
+    with solving("ffn_hidden", "selection_ridge", ridge):
+        for step in remove(down, down @ gram, gram, ridge, least):
+            counts.append(len(step.kept))
+            lost.append(step.cost / hidden)
     return {
         "ffn": torch.stack([torch.tensor(counts, dtype=torch.float32), torch.stack(lost).cumsum(0).cpu()], 1),
         "vo": head_spaces(outputs, heads).values.float().cpu() / hidden,

@@ -135,9 +135,12 @@ def eigenvectors(gram: Tensor) -> tuple[Tensor, Tensor]:
     """
     try:
         values, vectors = torch.linalg.eigh(gram)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         if gram.dtype is torch.float64 and gram.device.type == "cpu":
-            raise
+            raise torch.linalg.LinAlgError(  # type: ignore[attr-defined]
+                f"no solver finds the eigenvectors, in float64 on the CPU neither ({error}); "
+                "are its weights or the calibration damaged?"
+            ) from error
         again = gram.cpu() if gram.dtype is torch.float64 else in_float64(gram)
         values, vectors = eigenvectors(again)
     return values.to(gram), vectors.to(gram)

@@ -10,6 +10,7 @@ from lorap.core.budget import ROUNDING
 from lorap.methods.halved import Halved, half_name
 from lorap.methods.halves import Half
 from lorap.methods.seen import Want
+from lorap.methods.solving import solving
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 
@@ -60,7 +61,9 @@ class NarrowHalf(Half):
         outputs = heads_of(seen.dense["o_proj"], groups, plan.heads)
         spaces = head_spaces(outputs, moments)
         encoders = [encoder[:dim] for encoder, dim in zip(spaces.encoders, plan.value_dims(), strict=True)]
-        narrow_heads(layer, encoders, [decoders(p, s) for p, s in zip(encoders, moments, strict=True)])
+        with solving("attention_out", "shrinkage", self.shrinkage):
+            decoded = [decoders(p, s) for p, s in zip(encoders, moments, strict=True)]
+        narrow_heads(layer, encoders, decoded)
 
     def statistics_bytes(self, sizes: Sizes) -> int:
         """A block for every head, in float32."""

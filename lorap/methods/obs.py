@@ -10,6 +10,7 @@ from lorap.core.budget import removed_positions
 from lorap.methods.refit import HIDDEN, DenseTarget, moments_of_channels
 from lorap.methods.removes_channels import RemovesChannels
 from lorap.methods.seen import Want
+from lorap.methods.solving import solving
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 
@@ -48,7 +49,8 @@ class Obs(RemovesChannels):
         if plan.channels == down.in_features:
             return {}
         gram, cross = moments_of_channels(seen, self.dense_target)
-        *_, last = remove(down.weight, cross, gram, self.selection_ridge, plan.channels)
+        with solving("ffn_hidden", "selection_ridge", self.selection_ridge):
+            *_, last = remove(down.weight, cross, gram, self.selection_ridge, plan.channels)
         keep_units(layer, "channels", last.kept)
         set_linear(layer, "down_proj", last.weight.to(down.weight.dtype), down.bias)
         return {"channels": last.kept}

@@ -8,7 +8,8 @@ from pydantic import Field
 from lorap.errors import LorapError
 from lorap.methods.part import Repair
 from lorap.methods.seen import Want
-from lorap.model.layer_plan import FFN, LayerPlan, LayerShape
+from lorap.methods.solving import solving
+from lorap.model.layer_plan import FFN, INPUT_OF, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -104,9 +105,12 @@ def _solve(
     module = projection(layer, name)
     if not isinstance(module, LowRankLinear):
         weight = linear(layer, name).weight if prior is None else prior
-        set_linear(layer, name, refit(weight, cross, gram, ridge).to(weight.dtype), linear(layer, name).bias)
+        with solving(INPUT_OF[name], "ridge", ridge):
+            fitted = refit(weight, cross, gram, ridge)
+        set_linear(layer, name, fitted.to(weight.dtype), linear(layer, name).bias)
         return
     left, right = module.factors()
     thin = right.float()
-    fitted = refit(left, cross @ thin.T, thin @ gram @ thin.T, ridge)
+    with solving(INPUT_OF[name], "ridge", ridge):
+        fitted = refit(left, cross @ thin.T, thin @ gram @ thin.T, ridge)
     set_factors(layer, name, fitted.to(left.dtype), right, bias_of(module))
