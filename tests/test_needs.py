@@ -13,14 +13,16 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from lorap.artifacts.grid import Cell
-from lorap.artifacts.grid_specs import compress_spec, cost_spec, fetch_spec, suite_spec, tune_spec
+from lorap.artifacts.grid_specs import compress_spec, cost_spec, fetch_spec, suite_spec, survey_spec, tune_spec
 from lorap.artifacts.specs import CompressSpec
 from lorap.errors import LorapError
 from lorap.machine import needs
+from lorap.machine.streaming import read_model
 from lorap.model.family import decoder_layers
 from lorap.model.sizes import Sizes, read_sizes
 from lorap.settings.config import load_params
 from lorap.settings.schema import Calibrate, Params
+from lorap.workflow.architectures import PUBLISHED
 from tests.conftest import FAMILIES
 from tests.workflow import ROOT, Checkout, make_checkout
 
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.thorough
 LLAMA_7B = Sizes(
     hidden=4096, channels=11008, layers=32, vocabulary=32000, attention=4 * 4096**2, tied=False, dtype="float16"
 )
+MODEL_7B = read_model(PUBLISHED / "llama-7b.json")
 # Runs a command and prints its peak in KiB; a process that pytest starts itself would be counted with pytest's own.
 MEASURE = """
 import resource, subprocess, sys
@@ -74,7 +77,7 @@ def test_a_config_that_tells_too_little_is_named(tmp_path: Path, content: Any, t
 
 
 def test_compressing_7b_takes_a_layer_not_the_model_where_it_computes(params: Params) -> None:
-    need = needs.compress(LLAMA_7B, compressing(params), WINDOWS)
+    need = needs.compress(MODEL_7B, compressing(params), WINDOWS)
     weights = 2 * 2 * (4 * 4096**2 + 3 * 4096 * 11008)  # a layer before and after, two bytes each
     inputs = 2 * 128 * 128 * 4096
     eigenvectors = 60 * 4096**2
@@ -87,21 +90,36 @@ def test_compressing_7b_takes_a_layer_not_the_model_where_it_computes(params: Pa
 
 def test_more_windows_a_larger_batch_and_a_larger_model_need_more(params: Params) -> None:
     spec = compressing(params)
-    larger = Sizes(5120, 13824, 40, 32000, 4 * 5120**2, False, "float16")
-    once = needs.compress(LLAMA_7B, spec, WINDOWS)
-    windows = needs.compress(LLAMA_7B, spec, WINDOWS.model_copy(update={"nsamples": 256}))
-    batch = needs.compress(LLAMA_7B, compressing(params, batch=128), WINDOWS)
-    precise = needs.compress(LLAMA_7B, compressing(params, dtype="float32"), WINDOWS)
-    decomposed = needs.compress(LLAMA_7B, compressing(params, "lorap-decompose"), WINDOWS)
+    larger = read_model(PUBLISHED / "llama-13b.json")
+    once = needs.compress(MODEL_7B, spec, WINDOWS)
+    windows = needs.compress(MODEL_7B, spec, WINDOWS.model_copy(update={"nsamples": 256}))
+    batch = needs.compress(MODEL_7B, compressing(params, batch=128), WINDOWS)
+    precise = needs.compress(MODEL_7B, compressing(params, dtype="float32"), WINDOWS)
+    decomposed = needs.compress(MODEL_7B, compressing(params, "lorap-decompose"), WINDOWS)
     assert windows.device - once.device == 2 * 128 * 128 * 4096
     for more in (windows, batch, precise, decomposed, needs.compress(larger, spec, WINDOWS)):
         assert more.memory(gpu=False) > once.memory(gpu=False)
     assert windows.minutes(gpu=False, cores=2) > once.minutes(gpu=False, cores=2) > once.minutes(gpu=True, cores=2)
 
 
+def test_time_is_asked_for_what_is_solved_beside_the_passes(params: Params) -> None:
+    double = WINDOWS.model_copy(update={"nsamples": 256})
+
+    def work(method: str, windows: Calibrate) -> float:
+        return needs.compress(MODEL_7B, compressing(params, method), windows).work
+
+    layer, tokens = LLAMA_7B.layer, 128 * 128
+    assert work("lorap", WINDOWS) == 32 * tokens * 2 * layer, "one pass for statistics, one for the next layer's inputs"
+    assert work("lorap-plus", double) - work("lorap-plus", WINDOWS) > 32 * tokens * 5 * layer
+    inverse, removals = 11008**3, 11008**3 / 3
+    assert 2 * work("lorap-plus", WINDOWS) - work("lorap-plus", double) > 32 * (inverse + removals)
+    asked = [needs.survey(MODEL_7B, survey_spec(params), windows).work for windows in (WINDOWS, double)]
+    assert 2 * asked[0] - asked[1] > 32 * (inverse + removals)
+
+
 def test_offloading_moves_the_inputs_to_the_host(params: Params) -> None:
-    there = needs.compress(LLAMA_7B, compressing(params), WINDOWS)
-    here = needs.compress(LLAMA_7B, compressing(params, offload=True), WINDOWS)
+    there = needs.compress(MODEL_7B, compressing(params), WINDOWS)
+    here = needs.compress(MODEL_7B, compressing(params, offload=True), WINDOWS)
     inputs = 2 * 128 * 128 * 4096
     assert (here.host - there.host, there.device - here.device) == (inputs, inputs)
     assert here.memory(gpu=False) == there.memory(gpu=False)
@@ -146,7 +164,7 @@ def test_a_compression_stays_within_what_it_asked_for(tmp_path: Path, params: Pa
     save_file({"input_ids": windows}, tmp_path / "c.safetensors")
     spec = compressing(params)
     drawn = Calibrate(corpus="pydoc", nsamples=windows.shape[0], seqlen=windows.shape[1])
-    asked = needs.compress(read_sizes(tmp_path / "model/config.json"), spec, drawn).memory(gpu=False)
+    asked = needs.compress(read_model(tmp_path / "model/config.json"), spec, drawn).memory(gpu=False)
     command = ["compress", "--spec", spec.canonical(), "--model", "model", "--calibration", "c.safetensors"]
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, sys.executable, "-m", "lorap", *command, "--out", "small"],
@@ -165,8 +183,8 @@ def test_rules_ask_for_what_the_settings_say(tmp_path: Path, tiny_folder: Path) 
     (checkout.folder / "results/demo/models/tiny").mkdir(parents=True)
     (checkout.folder / "results/demo/models/tiny/config.json").write_bytes((tiny_folder / "config.json").read_bytes())
     params = load_params(checkout.folder / "params.yaml")
-    shape, windows = read_sizes(tiny_folder / "config.json"), params.calibrate["pydoc-4x16"]
-    need = needs.compress(shape, compress_spec(params, "lorap", 0.5), windows)
+    model, windows = read_model(tiny_folder / "config.json"), params.calibrate["pydoc-4x16"]
+    need = needs.compress(model, compress_spec(params, "lorap", 0.5), windows)
     asked = resources_of(checkout, "compress")
     gpu = "gpu=1" in asked
     assert f"mem_mb={need.memory(gpu)}," in asked

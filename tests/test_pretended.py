@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lorap.artifacts.specs import CompressSpec
 from lorap.compression.run import compress
 from lorap.machine import needs
+from lorap.machine.streaming import read_model
 from lorap.methods.registry import SLOTS, registered
-from lorap.model.sizes import read_sizes
 from lorap.settings.schema import Calibrate
 from tests.compare import method_of, survey_for
 from tests.pretended import Pretended, pretended
@@ -99,7 +99,7 @@ def require_no_more_memory_than_asked_for(model: Path, windows: Tensor, place: P
     with pretended() as cuda:
         small(model, place, windows, CUDA, **changes)
     drawn = Calibrate(corpus="file", nsamples=windows.shape[0], seqlen=windows.shape[1])
-    asked = needs.compress(read_sizes(model / "config.json"), spec_of(**changes), drawn)
+    asked = needs.compress(read_model(model / "config.json"), spec_of(**changes), drawn)
     assert 0.3 * asked.device < cuda.peak < asked.device + asked.host - needs.LIBRARIES, (cuda.peak, asked.device)
 
 

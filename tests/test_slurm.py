@@ -16,7 +16,7 @@ import pytest
 from lorap.artifacts import catalogue
 from lorap.artifacts.grid_specs import compress_spec
 from lorap.machine import needs
-from lorap.model.sizes import read_sizes
+from lorap.machine.streaming import read_model
 from lorap.settings.config import load_params
 from tests.workflow import ROOT, Checkout, make_checkout
 
@@ -132,8 +132,8 @@ def test_every_step_is_a_job_of_the_cluster(checkout: Checkout, undisturbed: Che
     }  # fmt: skip
     asked = {rule: job["memory"] for rule, job in zip(rules, done, strict=True)}
     params = load_params(checkout.folder / "params.yaml")
-    shape = read_sizes(checkout.folder / "results/demo/models/tiny/config.json")
-    need = needs.compress(shape, compress_spec(params, "lorap", 0.5), params.calibrate["pydoc-4x16"])
+    model = read_model(checkout.folder / "results/demo/models/tiny/config.json")
+    need = needs.compress(model, compress_spec(params, "lorap", 0.5), params.calibrate["pydoc-4x16"])
     assert asked["compress"] in {f"{need.memory(gpu)}M" for gpu in (False, True)}
     gpu = {rule for rule, job in zip(rules, done, strict=True) if job["gpus"] == "gres:gpu:1"}
     assert gpu == (set(rules) - WITHOUT_GPU if "gpu" in node("%G") else set())

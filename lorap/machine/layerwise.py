@@ -3,20 +3,20 @@
 from collections.abc import Collection
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 
 from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SurveySpec
 from lorap.core.budget import QK, break_even_rank
 from lorap.core.water import COPIES
 from lorap.machine.factoring import comparing, factorising, joining, spectrum, truncating
-from lorap.machine.passes import Amount, head_pass, statistics
+from lorap.machine.passes import SYMMETRIC, Amount, attention_metric, head_pass, others, statistics
 from lorap.machine.speeds import Machine
 from lorap.machine.streaming import Model, Stream, Terms, multiplied_out
 from lorap.methods.seen import Want
-from lorap.model.layer_plan import FFN, INPUT_OF, PROJECTIONS, READERS, SUBLAYER_OF, LayerPlan, LayerShape
+from lorap.model.layer_plan import FFN, INPUT_OF, PROJECTIONS, READERS, LayerPlan
 from lorap.settings.method import Method
 from lorap.settings.schema import Calibrate
 
-SYMMETRIC = 9 / 16  # of a Gram matrix's products that are computed, in strips from the diagonal on
 ROUND = 4 / 3  # of the cube of an FFN's width: an inverse, and its updates until no channel is left
 SCORES = 18  # bytes moved for each weight of an FFN that is scored, and kept or not
 
@@ -71,24 +71,15 @@ def surveying(machine: Machine, model: Model, spec: SurveySpec, windows: Calibra
     return found | {"logits": stream.seconds(head_pass(sizes, scored, sizes.width(stream.dtype)))}
 
 
-def attention_metric(shape: LayerShape, windows: Calibrate, count: int) -> Amount:
-    """What the metrics of queries and keys take in a layer."""
-    tokens, width = min(count, windows.nsamples) * windows.seqlen, shape.head_dim
-    pairs = 2 * windows.seqlen * width**2  # mixed values of queries, and squares of keys
-    return Amount(tokens * shape.heads * (pairs + 3 * width**3), 4 * tokens * shape.heads * 6 * width**2)
-
-
 def _gather(stream: Stream, layer: Terms, method: Method, plan: LayerPlan) -> Collection[str]:
     """Adds the seconds of all statistics of a method to a layer's; returns the inputs whose moments are whole."""
     shape, dense = stream.model.shape, stream.model.dense
     half = replace(plan, channels=shape.channels, ranks=plan.ranks | dict.fromkeys(FFN))  # its attention is compressed
     forms = {"nothing": dense, "attention": half, "layer": plan}
 
-    def passes(want: Want) -> tuple[str, str, str]:
-        return want.stream, want.behind, SUBLAYER_OF[want.input] if want.behind == "attention" else ""
-
+    by_sweep = attrgetter("sweep")
     wants = {want for worker in method.workers for want in worker.wanted(shape, plan)}
-    for key, group in groupby(sorted(wants, key=passes), key=passes):
+    for key, group in groupby(sorted(wants, key=by_sweep), key=by_sweep):
         form, together = forms[key[1]], list(group)
         layer["passes"] += stream.passing(form, max((want.input for want in together), key=list(READERS).index))
         sizes = form.sizes(shape)
@@ -98,12 +89,7 @@ def _gather(stream: Stream, layer: Terms, method: Method, plan: LayerPlan) -> Co
 
 def _summing(stream: Stream, want: Want, features: int) -> float:
     """Seconds of the sums of one statistic."""
-    others = {"before": stream.model.shape.sizes["o_proj"][1], "gap": stream.model.sizes.hidden}
-    products = {
-        "moment": features,
-        "gram": SYMMETRIC * features if want.blocks == 1 else features / want.blocks,
-    } | others
-    amount = statistics(features, stream.tokens.count, products.get(want.kind, 0))
+    amount = statistics(features, stream.tokens.count, others(want, features, stream.model.shape))
     return stream.seconds(amount, "float64" if want.kind == "moment" else "float32")
 
 

@@ -19,7 +19,7 @@ class Need:
     Attributes:
         host: Bytes that are in the host's memory on whatever device the step runs.
         device: Bytes where the step computes: the GPU's, or the host's too.
-        work: Multiply-accumulates of passes through the model.
+        work: Multiply-accumulates of passes through the model, and of what is summed and solved beside them.
         eigenvectors: Multiply-accumulates of finding eigenvectors.
         waiting: Minutes that no faster machine shortens.
     """

@@ -10,6 +10,8 @@ from pathlib import Path
 from lorap.artifacts.specs import CompressSpec, CostSpec, RedecomposeSpec, SuiteSpec, SurveySpec, TuneSpec
 from lorap.core.water import COPIES
 from lorap.machine.need import MIB, Need
+from lorap.machine.streaming import Model
+from lorap.machine.worked import compressing_work, surveying_work
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 from lorap.settings.schema import Calibrate, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
@@ -39,13 +41,14 @@ def calibrate(source: CorpusSource) -> Need:
     return Need(LIBRARIES + TEXT[source.source], waiting=DOWNLOAD if source.source == "files" else 0)
 
 
-def compress(sizes: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
+def compress(model: Model, spec: CompressSpec, windows: Calibrate) -> Need:
     """A layer at a time: its weights before and after, and what its treatments work with."""
-    workers = spec.method.workers
+    sizes, workers = model.sizes, spec.method.workers
     layer = 2 * sizes.layer * sizes.width(spec.dtype) + sum(worker.statistics_bytes(sizes) for worker in workers)
     workspace = max(worker.workspace_bytes(sizes) for worker in workers)
     operations = sum(worker.eigenvector_operations(sizes) for worker in workers)
     need = _layer_by_layer(sizes, windows, spec.batch, layer, workspace, operations, spec.dtype)
+    need = replace(need, work=sizes.layers * compressing_work(model, spec, windows))
     inputs = _inputs(sizes, windows, spec.dtype)
     if any(worker.dense_stream for worker in workers):
         need = replace(need, device=need.device + inputs)
@@ -55,16 +58,18 @@ def compress(sizes: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
     return replace(need, host=need.host + inputs, device=need.device - inputs) if spec.offload else need
 
 
-def survey(sizes: Sizes, spec: SurveySpec, windows: Calibrate) -> Need:
+def survey(model: Model, spec: SurveySpec, windows: Calibrate) -> Need:
     """A layer at a time: its weights, moments and what takes channels away, and the copies that lost some."""
+    sizes = model.sizes
     layer = sizes.layer * sizes.width(spec.dtype) + 8 * (sizes.channels**2 + 2 * sizes.hidden**2)
     workspace = 12 * sizes.channels**2 + 24 * sizes.hidden * sizes.channels
     need = _layer_by_layer(
         sizes, windows, spec.batch, layer, workspace, eigenvector_operations(sizes.hidden, 3), spec.dtype
     )
     inputs = _inputs(sizes, windows, spec.dtype)
-    moments = windows.nsamples * windows.seqlen * sizes.layers * sizes.channels**2
-    need = replace(need, device=need.device + COPIES * inputs, work=(1 + COPIES) * need.work + moments)
+    logits = COPIES * windows.nsamples * windows.seqlen * sizes.vocabulary * sizes.hidden
+    work = sizes.layers * surveying_work(model, spec, windows) + logits
+    need = replace(need, device=need.device + COPIES * inputs, work=work)
     everything = (1 + COPIES) * inputs
     return replace(need, host=need.host + everything, device=need.device - everything) if spec.offload else need
 
@@ -74,8 +79,9 @@ def _with_scores(need: Need, sizes: Sizes, spec: CompressSpec, windows: Calibrat
     drawn = max(treatment.gradients for treatment in spec.method.treatments)
     some = windows.model_copy(update={"nsamples": min(drawn, windows.nsamples)})
     kept = sizes.layers * _inputs(sizes, some, spec.dtype) + (8 * sizes.layer if drawn else 0)
-    backward = 4 * some.nsamples * windows.seqlen * sizes.layers * sizes.layer
-    return replace(need, device=need.device + kept, work=1.5 * need.work + backward)
+    passes = windows.nsamples + 4 * some.nsamples  # backward passes take more
+    work = need.work + passes * windows.seqlen * sizes.layers * sizes.layer
+    return replace(need, device=need.device + kept, work=work)
 
 
 def spectra(sizes: Sizes, windows: Calibrate, batch: int) -> Need:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Self
 
 from lorap.core.budget import Shape
+from lorap.methods.seen import Want
 from lorap.model.layer_plan import READERS, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
+from lorap.settings.schema import Calibrate
 
 NORMS, ROTATION, RESIDUALS, ACTIVATION = 16, 10, 6, 5
+SYMMETRIC = 9 / 16  # of a Gram matrix's products that are computed, in strips from the diagonal on
 LOGITS = 5  # values moved for each logit of a loss: cast, maximum, exponentials, sum, and its own
 
 
@@ -68,6 +71,24 @@ def _product(plan: LayerPlan, size: Shape, name: str) -> int:
 def head_pass(sizes: Sizes, tokens: float, width: int) -> Amount:
     """Logits, and a loss in float32."""
     return Amount(sizes.vocabulary * sizes.hidden, sizes.vocabulary * (width + 4 * LOGITS)) * tokens
+
+
+def others(want: Want, features: int, shape: LayerShape) -> float:
+    """With how many features each of an input's is multiplied for a statistic; ``features`` is how many it has."""
+    products = {
+        "moment": features,
+        "gram": SYMMETRIC * features if want.blocks == 1 else features / want.blocks,
+        "before": shape.sizes["o_proj"][1],
+        "gap": shape.sizes["gate_proj"][1],
+    }
+    return products.get(want.kind, 0)
+
+
+def attention_metric(shape: LayerShape, windows: Calibrate, count: int) -> Amount:
+    """What the metrics of queries and keys take in a layer."""
+    tokens, width = min(count, windows.nsamples) * windows.seqlen, shape.head_dim
+    pairs = 2 * windows.seqlen * width**2  # mixed values of queries, and squares of keys
+    return Amount(tokens * shape.heads * (pairs + 3 * width**3), 4 * tokens * shape.heads * 6 * width**2)
 
 
 def statistics(features: int, tokens: float, others: float = 0) -> Amount:

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from lorap.machine.passes import Amount, Tokens, layer_pass, statistics, stored_bytes
 from lorap.machine.speeds import Machine
 from lorap.model.layer_plan import READERS, LayerPlan, LayerShape
-from lorap.model.sizes import Sizes
+from lorap.model.sizes import Sizes, dense_shape, read_raw_config, read_sizes
 from lorap.settings.method import Method
 from lorap.settings.schema import Calibrate
 
@@ -39,6 +40,16 @@ class Model:
     def stored(self, plan: LayerPlan, width: int) -> int:
         """Bytes of the model when all layers have a plan."""
         return stored_bytes([plan] * self.sizes.layers, self.shape, self.sizes, width)
+
+
+def read_model(file: Path) -> Model:
+    """A model by its config.json.
+
+    Raises:
+        FileNotFoundError: It is not there yet.
+        LorapError: As ``read_sizes``.
+    """
+    return Model(read_sizes(file), dense_shape(read_raw_config(file)))
 
 
 def multiplied_out(plan: LayerPlan) -> LayerPlan:

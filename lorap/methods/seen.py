@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from lorap.model.layer_plan import SUBLAYER_OF
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -47,6 +49,11 @@ class Want:
     def needs_dense_outputs(self) -> bool:
         """Whether the dense stream has to pass the layer first."""
         return self.weighted or self.kind == "gap"
+
+    @property
+    def sweep(self) -> tuple[Stream, Behind, str]:
+        """What wants have in common that one pass over all windows serves."""
+        return self.stream, self.behind, SUBLAYER_OF[self.input] if self.behind == "attention" else ""
 
     def __post_init__(self) -> None:
         if self.stream == "dense" and self.behind != "nothing":

@@ -8,8 +8,7 @@ from lorap.artifacts.places import output
 from lorap.artifacts.steps import STEPS
 from lorap.errors import LorapError
 from lorap.files import read_json
-from lorap.machine.streaming import Model
-from lorap.model.sizes import dense_shape, read_raw_config, read_sizes
+from lorap.machine.streaming import Model, read_model
 from lorap.settings.config import lookup
 from lorap.settings.schema import Params
 from lorap.settings.sources import ModelSource
@@ -30,7 +29,7 @@ def model_of(params: Params, grid: str, name: str, results: Path) -> Model:
             f"{name}: its sizes are unknown before its config.json is there; "
             f"get it with 'lorap fetch {name} --out {STEPS['fetch'].beside.format(model=name)}'"
         )
-    return Model(read_sizes(file), dense_shape(read_raw_config(file)))
+    return read_model(file)
 
 
 def _places(source: ModelSource, grid: str, name: str, results: Path) -> Iterator[Path]:

@@ -68,7 +68,7 @@ def job_of(params: Params, grid: str, step: Step, cell: Cell, machine: Machine, 
     spec = step.spec(params, grid, cell)
     windows = params.calibrate[cell.calibration or params.grids[grid].calibration]
     made = _Made(params, cell, model)
-    need = need_of(spec, lambda: made.model.sizes, windows)
+    need = need_of(spec, lambda: made.model, windows)
     return Job(step.name, cell, _terms(spec, machine, made, windows), need, made.stored(spec), step.on_gpu)
 
 

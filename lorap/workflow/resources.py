@@ -5,16 +5,16 @@ from collections.abc import Callable
 from lorap.artifacts import specs
 from lorap.machine import needs
 from lorap.machine.need import Need
-from lorap.model.sizes import Sizes
+from lorap.machine.streaming import Model
 from lorap.settings.schema import Calibrate
 
 
-def need_of(spec: specs.Spec, sizes: Callable[[], Sizes], windows: Calibrate) -> Need:
+def need_of(spec: specs.Spec, model: Callable[[], Model], windows: Calibrate) -> Need:
     """What a job needs of the machine that it runs on.
 
     Args:
         spec: The job's settings.
-        sizes: Reads those of its model, which may not be there yet; only called where the need depends on them.
+        model: Reads the sizes of its model, which may not be there yet; only called where the need depends on them.
         windows: Its calibration.
 
     Raises:
@@ -26,19 +26,19 @@ def need_of(spec: specs.Spec, sizes: Callable[[], Sizes], windows: Calibrate) ->
         case specs.CalibrateSpec(source=source) if source is not None:
             return needs.calibrate(source)
         case specs.CompressSpec():
-            return needs.compress(sizes(), spec, windows)
+            return needs.compress(model(), spec, windows)
         case specs.SurveySpec():
-            return needs.survey(sizes(), spec, windows)
+            return needs.survey(model(), spec, windows)
         case specs.TuneSpec():
-            return needs.tune(sizes(), spec)
+            return needs.tune(model().sizes, spec)
         case specs.RedecomposeSpec():
-            return needs.redecompose(sizes(), spec, windows)
+            return needs.redecompose(model().sizes, spec, windows)
         case specs.SuiteSpec():
-            return needs.evaluate(sizes(), spec)
+            return needs.evaluate(model().sizes, spec)
         case specs.CostSpec():
-            return needs.cost(sizes(), spec)
+            return needs.cost(model().sizes, spec)
         case specs.SpectraSpec():
-            return needs.spectra(sizes(), windows, spec.batch)
+            return needs.spectra(model().sizes, windows, spec.batch)
         case specs.ReportSpec():
             return needs.report()
         case _:

@@ -14,7 +14,7 @@ from lorap.artifacts.step import Output, Step
 from lorap.artifacts.steps import STAGES, STEPS
 from lorap.errors import LorapError
 from lorap.machine.need import Need
-from lorap.model.sizes import Sizes, read_sizes
+from lorap.machine.streaming import Model, read_model
 from lorap.settings.config import lookup
 from lorap.settings.schema import Params
 from lorap.workflow.resources import need_of
@@ -153,11 +153,11 @@ class Wiring:
     def _need(self, step: Step, wildcards: Wildcards) -> Need:
         cell = self._cell(wildcards)
 
-        def sizes() -> Sizes:
+        def model() -> Model:
             files = output(step.inputs["model"], cell).files
-            return _sizes(next(f"results/{wildcards.grid}/{file}" for file in files if file.endswith("/config.json")))
+            return _model(next(f"results/{wildcards.grid}/{file}" for file in files if file.endswith("/config.json")))
 
-        return need_of(self._make_spec(step, wildcards), sizes, self.params.calibrate[str(cell.calibration)])
+        return need_of(self._make_spec(step, wildcards), model, self.params.calibrate[str(cell.calibration)])
 
 
 def _files(made: Output) -> list[str]:
@@ -169,5 +169,5 @@ def _wildcards(path: str) -> set[str]:
 
 
 @cache
-def _sizes(config: str) -> Sizes:
-    return read_sizes(Path(config))
+def _model(config: str) -> Model:
+    return read_model(Path(config))

@@ -1,0 +1,46 @@
+"""Multiply-accumulates of the work on a layer, eigenvectors apart, in upper bounds; no torch here."""
+
+from dataclasses import replace
+
+from lorap.artifacts.specs import CompressSpec, SurveySpec
+from lorap.core.water import COPIES
+from lorap.machine.passes import attention_metric, others
+from lorap.machine.streaming import Model
+from lorap.methods.obs import Obs
+from lorap.methods.seen import Want
+from lorap.model.layer_plan import READERS
+from lorap.settings.schema import Calibrate
+
+
+def compressing_work(model: Model, spec: CompressSpec, windows: Calibrate) -> float:
+    """Of compressing a layer: passes of all windows, what is summed in them, metrics of q and k, and what is solved.
+
+    What is solved depends on the layer's plan. It is counted for the one that takes more, be it that all channels stay
+    or that a single one does.
+    """
+    workers, shape, plan = spec.method.workers, model.shape, model.plan(spec.method, spec.sparsity)
+    wants = {want for worker in workers for want in worker.wanted(shape, None)}
+    passes = 1 + len({want.sweep for want in wants}) + any(worker.dense_stream for worker in workers)
+    looked = spec.method.treatments[0].windows_for_metrics(plan)
+    plans = (replace(plan, channels=shape.channels), replace(plan, channels=1))
+    solved = sum(max(worker.solutions(shape, each) for each in plans) for worker in workers)
+    tokens = windows.nsamples * windows.seqlen
+    summed = sum(_products(model, want) for want in wants)
+    return tokens * (passes * model.sizes.layer + summed) + attention_metric(shape, windows, looked).macs + solved
+
+
+def surveying_work(model: Model, spec: SurveySpec, windows: Calibrate) -> float:
+    """Of surveying a layer: the windows and the copies that pass it, moments, metrics of q and k, and all removals."""
+    shape, tokens = model.shape, windows.nsamples * windows.seqlen
+    heads = Want("attention_out", "gram", blocks=shape.heads)
+    wants = [Want("attention_in", "gram"), heads, Want("ffn_hidden", "gram")]
+    summed = sum(_products(model, want) for want in wants)
+    passes = tokens * ((1 + COPIES) * model.sizes.layer + summed)
+    metrics = attention_metric(shape, windows, spec.survey.metric_windows).macs
+    return passes + metrics + Obs().solutions(shape, replace(model.dense, channels=1))
+
+
+def _products(model: Model, want: Want) -> float:
+    """Of the sums of a statistic for one token."""
+    features = model.shape.sizes[READERS[want.input][0]][1]
+    return features * others(want, features, model.shape)
