@@ -86,6 +86,17 @@ def test_errors_are_shown_in_both_norms_and_of_an_old_file_in_the_one_it_has(spe
     assert len(draw(spec, folder, "error_by_layer").axes) == 2
 
 
+def test_errors_of_joint_factors_have_a_panel_of_their_own_as_predicted_and_as_measured(
+    spec: ReportSpec, folder: Path
+) -> None:
+    for file in folder.rglob("lorap-0.5/layers.json"):
+        joint = {"joint_errors": {"predicted": 0.5, "measured": 0.6}}
+        file.write_text(json.dumps([layer | joint for layer in json.loads(file.read_text())]))
+    found = curves(draw(spec, folder, "error_by_layer").axes[-1])
+    assert found == {f"lorap, {kind}": [(layer, error) for layer in range(3)]
+                     for kind, error in (("predicted", 0.5), ("measured", 0.6))}  # fmt: skip
+
+
 def test_curves_differ_in_their_markers_not_only_in_their_shade() -> None:
     markers = [look["marker"] for look in itertools.islice(looks(), 13)]
     assert len(set(markers)) == len(markers)

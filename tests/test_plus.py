@@ -1,6 +1,7 @@
 """lorap-plus from end to end, on every family: its budget, what it leaves of a model, and what it refuses."""
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import LlamaConfig
 from lorap.artifacts.specs import CompressSpec, RedecomposeSpec
 from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.dense import export_dense
+from lorap.compression.joint_errors import attention_modules, joint_errors
 from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import Plan
 from lorap.compression.run import compress
@@ -20,6 +22,7 @@ from lorap.errors import LorapError
 from lorap.model.factored import read_plans
 from lorap.model.family import layer_shapes, linear
 from lorap.model.folder import load_model, read_config, skeleton
+from lorap.model.swap import set_linear
 from lorap.settings.config import load_params
 from lorap.tuning.loading import load_tuned
 from lorap.tuning.rejoin import redecompose
@@ -65,6 +68,9 @@ def test_every_family_meets_the_budget_and_stores_what_it_computes(
     export_dense(out, tmp_path / "dense")
     assert total_variation(small, load_model(tmp_path / "dense"), windows) < 1e-4
     small.generate(windows[:1, :4], max_new_tokens=3)
+    joint = [layer["joint_errors"] for layer in json.loads((out / "layers.json").read_text()) if layer["shared"]]
+    assert joint
+    assert all(0.5 < errors["predicted"] / errors["measured"] < 2 for errors in joint)
 
 
 @pytest.mark.parametrize("sparsity", [0.2, 0.5])
@@ -163,6 +169,24 @@ def test_metrics_of_every_family_are_the_change_of_the_attentions_output(family_
             felt = rows.view(len(rows), -1, heads, width)[:, :, own].double()
             total[own] += torch.einsum("otp,otq->pq", felt, felt)
         torch.testing.assert_close(metric, total / few.shape[1], rtol=1e-3, atol=1e-4 * float(total.max()))
+
+
+def test_small_changes_of_queries_and_keys_move_the_output_as_far_as_their_metrics_predict(
+    family_folder: Path, windows: Tensor
+) -> None:
+    loop = LayerLoop(skeleton(read_config(family_folder)), family_folder, windows, torch.float32, CPU, batch=5)
+    index, layer = next(iter(loop))
+    metrics, dense = attention_metrics(loop, index, layer, 8), attention_modules(layer)
+    generator = torch.Generator().manual_seed(0)
+    for name in metrics:
+        weight, bias = linear(layer, name).weight, linear(layer, name).bias
+        noise = torch.randn(weight.shape, generator=generator)
+        set_linear(layer, name, weight + 1e-3 * noise, bias)
+    changed = attention_modules(layer)
+    errors = joint_errors(loop, index, layer, dense, metrics, 8)
+    assert attention_modules(layer) == changed
+    assert 0 < errors["measured"] < 0.1
+    assert math.isclose(errors["predicted"], errors["measured"], rel_tol=0.1)
 
 
 def test_a_sparsity_that_the_floors_cannot_meet_names_the_nearest(tiny_folder: Path, compressed: Compress) -> None:

@@ -26,18 +26,23 @@ def attention_metrics(loop: LayerLoop, index: int, layer: nn.Module, windows: in
     Returns:
         Of q_proj (heads, d, d), and of k_proj (groups, d, d), float64.
     """
-    stream, run = loop.streams["compressed"], partial(loop.window_outputs, index, layer)
-    chosen = torch.linspace(0, len(stream) - 1, min(windows, len(stream))).long().tolist()
+    run, chosen = partial(loop.window_outputs, index, layer), chosen_windows(loop, windows)
     output = linear(layer, "o_proj").weight.float()
     sums: dict[str, Tensor] = {}
     turned: dict[str, Tensor] = {}
-    for number in chosen:
-        window = stream[number][None].to(loop.device)
+    for window in chosen[:, None]:
+        window = window.to(loop.device)
         call = record_call(layer, partial(run, window))
         turned = turned or rotations(layer, run, window, call)
         found = _metrics(attended(call), jacobians(layer, run, window, call, turned), output)
         sums = {name: sums[name] + metric if sums else metric for name, metric in found.items()}
-    return {name: metric / (len(chosen) * stream.shape[1]) for name, metric in sums.items()}
+    return {name: metric / chosen[..., 0].numel() for name, metric in sums.items()}
+
+
+def chosen_windows(loop: LayerLoop, count: int) -> Tensor:
+    """Some of the windows that reach a layer, spread over all: (count, tokens, hidden)."""
+    stream = loop.streams["compressed"]
+    return stream[torch.linspace(0, len(stream) - 1, min(count, len(stream))).long()]
 
 
 @torch.no_grad()

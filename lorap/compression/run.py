@@ -11,6 +11,7 @@ from lorap.artifacts.names import LAYERS
 from lorap.artifacts.specs import CompressSpec
 from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.few_tokens import warn_of_few_tokens
+from lorap.compression.joint_errors import attention_modules, joint_errors
 from lorap.compression.loop import LayerLoop
 from lorap.compression.loss import Errors, layer_errors
 from lorap.compression.planning import Plan
@@ -92,7 +93,8 @@ def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, me
     What a worker wants behind compressed parts of the layer is measured in passes of its own, once they are.
 
     Returns:
-        ``errors`` and ``plain_errors`` of every projection that changed, see ``layer_errors``.
+        ``errors`` and ``plain_errors`` of every projection that changed, see ``layer_errors``; ``joint_errors`` of the
+        attention's output where q and k were factorised in their metrics, see there.
     """
     errors = _change(loop, index, layer, plan, method)  # the dense weights and the statistics are gone by now
     loop.advance(index, layer)
@@ -119,7 +121,9 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         gather("nothing")
         if windows := attention.windows_for_metrics(layer_plan):
             seen.metrics = attention_metrics(loop, index, layer, windows)
+        dense = attention_modules(layer)
         seen.kept |= attention.apply(layer, layer_plan, seen)
+        joint = {"joint_errors": joint_errors(loop, index, layer, dense, seen.metrics, windows)} if windows else {}
         gather("attention", "attention")
         if method.repair:
             method.repair.mend_attention(layer, layer_plan, seen)
@@ -131,4 +135,4 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise LorapError(f"layer {index}: {first_line(error)}") from error
     loop.before.clear()
-    return layer_errors(layer, (attention, ffn), seen)
+    return layer_errors(layer, (attention, ffn), seen) | joint

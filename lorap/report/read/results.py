@@ -84,6 +84,21 @@ def read_layers(spec: ReportSpec, folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"error": "float64", "plain_error": "float64"})
 
 
+def read_joint_errors(spec: ReportSpec, folder: Path) -> pd.DataFrame:
+    """Of layers whose q and k have joint factors: model, method, sparsity, layer, predicted, measured.
+
+    Both are relative errors of the attention's output, see ``compression.joint_errors``.
+    """
+    rows = [
+        (cell.model, cell.method, cell.sparsity, index, errors["predicted"], errors["measured"])
+        for cell in compressed_cells(spec.grid)
+        if cell.calibration == spec.grid.calibration
+        for index, layer in enumerate(read_optional(folder / output("compress", cell).path / names.LAYERS) or [])
+        if (errors := layer.get("joint_errors"))
+    ]
+    return pd.DataFrame(rows, columns=["model", "method", "sparsity", "layer", "predicted", "measured"])
+
+
 def read_tunings(spec: ReportSpec, folder: Path) -> dict[Cell, dict[str, Any]]:
     """The history of every tuning of the grid that was run, its seconds a step and peak memory among it."""
     found = {}
