@@ -85,5 +85,5 @@ def _outputs(layer: nn.Module, run: Any, modules: Mapping[str, nn.Module]) -> tu
 
 def _quadratic(change: Tensor, metric: Tensor) -> Tensor:
     """The sum over tokens of dq^T A dq, by head: (batch, tokens, heads * d) and (heads, d, d) to ()."""
-    by_head = in_float64(change).unflatten(-1, (len(metric), -1)).flatten(0, 1).transpose(0, 1)
+    by_head = in_float64(change).view(change[..., 0].numel(), len(metric), -1).transpose(0, 1)
     return ((by_head @ metric.to(by_head)) * by_head).sum()
