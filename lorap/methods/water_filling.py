@@ -24,8 +24,8 @@ class WaterFilling(Share):
     surveyed: ClassVar[bool] = True
     floor: Annotated[float, Field(gt=0, lt=1, description="share of its weights that every piece keeps")] = 0.15
     emphasis: Annotated[float, Field(ge=0, description="exponent of the weights of the layers' errors")] = 1.5
-    depth: Annotated[float, Field(ge=0, description="log of what the last layer counts for the first")] = 0
-    attention_weight: Annotated[float, Field(gt=0, description="what an attention's error counts for an FFN's")] = 1
+    depth: Annotated[float, Field(ge=0, description="log of what the last layer counts for the first")] = 1
+    attention_weight: Annotated[float, Field(gt=0, description="what an attention's error counts for an FFN's")] = 2
 
     def allot(
         self,
