@@ -3,8 +3,8 @@
     python -m benchmarks.gpu_check --out gpu-check.md        (or: make gpu-check)
 
 A random LLaMA of the 7B's widths with four layers is compressed on the GPU and on the CPU, compared, tuned in float16
-and bfloat16, measured and exported; ten minutes on a GPU with 16 GB. Without a GPU the CPU takes its place, and the
-model is smaller.
+and bfloat16 and measured, and so are the constants of the time model; ten minutes on a GPU with 16 GB. Without a GPU
+the CPU takes its place, and the model is smaller.
 """
 
 import argparse
@@ -20,11 +20,14 @@ from typing import Any
 
 import torch
 
+from benchmarks.constants import entry, host_figures, llama_7b
 from benchmarks.random_model import TOKENS, llama, write_random_model
 from lorap.core.factorise import in_float64, output_gram
 from lorap.core.subspace import filtered_subspace
+from lorap.errors import LorapError
 from lorap.files import read_json
 from lorap.machine.meter import now
+from lorap.machine.speeds import Machine, read_machine
 from lorap.model.folder import load_model
 
 LARGE = {"hidden": 4096, "channels": 11008, "layers": 4, "heads": 32}
@@ -32,6 +35,7 @@ SMALL = {"hidden": 512, "channels": 1376, "layers": 2, "heads": 8}
 SPARSITY, NSAMPLES, WINDOWS = 0.5, 16, 8
 SAME = 1e-3  # total variation of next-token distributions of two compressions of one model, in float32
 STEPS = 4
+MACHINE = "machine.json"
 Finding = tuple[str, str, str]  # what was checked, whether it is well, figures
 
 
@@ -56,7 +60,7 @@ class Check:
         print(f"{what} ...", file=sys.stderr, flush=True)
         try:
             self.findings.append((what, "ok", work()))
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, LorapError) as error:
             self.findings.append((what, "FAILED", str(error).splitlines()[0]))
 
     def compress(self, device: str, dtype: str) -> str:
@@ -96,23 +100,29 @@ class Check:
         took = self.lorap("evaluate", "perplexity", "--model", name, *text)
         return f"{read_json(self.folder / 'perplexity.json')['perplexity']:.1f} in {took:.0f} s"
 
+    def constants(self) -> str:
+        """Measures those of the time model."""
+        took = self.lorap("estimate", "--measure", "--device", self.device, "--machine", MACHINE)
+        return f"measured in {took:.0f} s; {host_figures(self.machine)}"
+
+    @property
+    def machine(self) -> Machine:
+        """What was measured; a LorapError where that failed."""
+        return read_machine(self.folder / MACHINE)
+
     def eigenvectors(self, width: int) -> str:
         """Times both ways to an eighth of the eigenvectors of a Gram matrix, as q and k have them at half the size."""
         weight = torch.randn(width, width, generator=torch.Generator().manual_seed(0)).to(self.device)
         weight *= torch.linspace(2, 0.1, width, device=self.device)
-        gram, rank = output_gram(in_float64(weight), None), width // 8
-        solver, filtered = self._seconds(torch.linalg.eigh, gram), self._seconds(filtered_subspace, gram, rank)
+        gram, rank, device = output_gram(in_float64(weight), None), width // 8, torch.device(self.device)
+        filtered_subspace(gram, rank)
+        started = now(device)
+        filtered_subspace(gram, rank)
+        filtered, solver = now(device) - started, self.machine.solve("eigenvectors float64", width)
         return f"eigensolver {solver:.2f} s, filtered subspace {filtered:.2f} s"
 
-    def _seconds(self, work: Callable[..., Any], *arguments: Any) -> float:
-        device = torch.device(self.device)
-        work(*arguments)
-        started = now(device)
-        work(*arguments)
-        return now(device) - started
 
-
-def run(folder: Path, device: str, shape: dict[str, Any]) -> list[Finding]:
+def run(folder: Path, device: str, shape: dict[str, Any]) -> Check:
     """All checks, in an order in which later ones use what earlier ones made."""
     checks = Check(folder, device)
     write_random_model(folder / "dense", llama(**shape))
@@ -124,19 +134,25 @@ def run(folder: Path, device: str, shape: dict[str, Any]) -> list[Finding]:
         checks.check(f"tune, {dtype}", partial(checks.tune, dtype))
     for name in ("dense", f"{device}-bfloat16"):
         checks.check(f"perplexity, {name}", partial(checks.perplexity, name))
+    checks.check("constants of the time model", checks.constants)
     checks.check(f"eigenvectors, width {shape['hidden']}", partial(checks.eigenvectors, shape["hidden"]))
-    return checks.findings
+    checks.check("estimate, compress LLaMA-7B to half", lambda: llama_7b(checks.machine))
+    return checks
 
 
-def report(findings: list[Finding], device: str, shape: dict[str, Any]) -> str:
-    """Markdown: the machine, and a row for every check."""
+def report(checks: Check, shape: dict[str, Any]) -> str:
+    """Markdown: the machine, a row for every check, and the constants of the time model where they were measured."""
+    device = checks.device
     name = (
         torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
     )
     sizes = ", ".join(f"{value} {size}" for size, value in shape.items())
     lines = ["# lorap on a GPU" if device == "cuda" else "# lorap on a CPU in a GPU's place", ""]
     lines += [f"{name}; torch {torch.__version__}, CUDA {torch.version.cuda}; random LLaMA: {sizes}.", ""]
-    lines += ["| check | | figures |", "|---|---|---|", *(f"| {' | '.join(finding)} |" for finding in findings)]
+    lines += ["| check | | figures |", "|---|---|---|", *(f"| {' | '.join(finding)} |" for finding in checks.findings)]
+    if (checks.folder / MACHINE).is_file():
+        lines += ["", "The constants in the form of an entry of `gpus` in lorap/machine/gpus.json:", ""]
+        lines += ["```json", entry(checks.machine), "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -147,11 +163,11 @@ def main() -> None:
     args = parser.parse_args()
     device, shape = ("cuda", LARGE) if torch.cuda.is_available() else ("cpu", SMALL)
     with tempfile.TemporaryDirectory() as folder:
-        findings = run(Path(folder), device, shape)
-    text = report(findings, device, shape)
+        checks = run(Path(folder), device, shape)
+        text = report(checks, shape)
     args.out.write_text(text, encoding="utf-8")
     print(text)
-    sys.exit(any(state != "ok" for _, state, _ in findings))
+    sys.exit(any(state != "ok" for _, state, _ in checks.findings))
 
 
 if __name__ == "__main__":

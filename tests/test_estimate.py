@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.constants import entry, llama_7b
 from lorap.artifacts.places import jobs
 from lorap.errors import LorapError
-from lorap.machine import stopwatch
+from lorap.machine import named, stopwatch
 from lorap.machine.named import gpu_names, named_gpu
 from lorap.machine.speeds import read_machine
 from lorap.settings.config import load_params
@@ -56,6 +57,25 @@ def test_the_page_has_the_model_s_own_numbers() -> None:
     job = next(job for job in paper if (job.rule, job.cell.model, job.cell.method, job.cell.sparsity) == asked)
     expected = job.terms | {"in all": job.seconds}
     assert rows == {name: f"{value:.1f}" for name, value in expected.items()}
+    assert llama_7b(named_gpu("h100")).startswith(f"{job.seconds:,.0f} s: factorisation {rows['factorisation']}, ")
+
+
+def test_what_gpu_check_reports_is_an_entry_of_the_file_of_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_sheet, file = named_gpu("h100"), tmp_path / "gpus.json"
+    measured = by_sheet.model_copy(update={"name": "NVIDIA T4", "full_rate": False})
+    added = json.loads(f"{{{entry(measured)}}}")
+    assert list(added) == ["nvidia-t4"]
+    sheets = json.loads(named.SHEETS.read_text())
+    file.write_text(json.dumps(sheets | {"gpus": sheets["gpus"] | added}))
+    monkeypatch.setattr(named, "SHEETS", file)
+    found = named_gpu("nvidia-t4")
+    assert (found.name, found.full_rate, gpu_names()[-1]) == ("NVIDIA T4", False, "nvidia-t4")
+    host = named.assumed_host()
+    for name, constant in found.constants.items():
+        assert ("measured by make gpu-check" in constant.source) == (name not in host), name
+        assert constant.at(4096) == pytest.approx(by_sheet.constants[name].at(4096), rel=1e-3)
 
 
 def broken(tmp_path: Path, **changes: object) -> Path:

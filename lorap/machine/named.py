@@ -1,4 +1,4 @@
-"""GPUs by name, by their data sheets (gpus.json): nothing of them was measured, and every constant says so."""
+"""GPUs by name (gpus.json): by their data sheets, or as somebody has measured one; every constant says which."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ FULL_RATE = 0.4  # of float32's peak; GPUs whose float64 is slower have 1/64 of 
 
 
 def gpu_names() -> tuple[str, ...]:
-    """The GPUs that there are data sheets of."""
+    """The GPUs that gpus.json knows."""
     return tuple(read_json(SHEETS)["gpus"])
 
 
@@ -25,7 +25,7 @@ def named_gpu(name: str, host: Machine | None = None) -> Machine:
         host: Where disk, hashing, network and start-up were measured; None means the assumptions in gpus.json.
 
     Raises:
-        LorapError: There is no data sheet of that name.
+        LorapError: gpus.json has none of that name.
     """
     sheets = read_json(SHEETS)
     sheet, assumed = lookup(sheets["gpus"], name, "--gpu"), sheets["assumptions"]
@@ -33,12 +33,12 @@ def named_gpu(name: str, host: Machine | None = None) -> Machine:
     found = assumed_host()
     if host:
         found = {key: host.constants[key] for key in found}
-    found |= {rate: _rate(sheet, rate, assumed["multiply"]) for rate in RATES} | _solvers(sheet, assumed)
-    found |= {
-        "move": _share(sheet, "bandwidth", assumed["move"]),
-        "transfer": _share(sheet, "bus", assumed["transfer"]),
-    }
-    full = sheet["tflops"]["float64"] >= FULL_RATE * sheet["tflops"]["float32"]
+    if "measured" in sheet:
+        full = sheet["full_rate"]
+        found |= {key: Constant(value=value, source=sheet["source"]) for key, value in sheet["measured"].items()}
+    else:
+        full = sheet["tflops"]["float64"] >= FULL_RATE * sheet["tflops"]["float32"]
+        found |= _by_data_sheet(sheet, assumed)
     return Machine(name=sheet["name"], device="gpu", cores=cores, full_rate=full, constants=found)
 
 
@@ -46,6 +46,12 @@ def assumed_host() -> dict[str, Constant]:
     """What is assumed of a host where nothing was measured."""
     host = read_json(SHEETS)["host"]
     return {key: Constant(value=float(one["value"]), source=one["why"]) for key, one in host.items() if key != "cores"}
+
+
+def _by_data_sheet(sheet: dict[str, Any], assumed: dict[str, Any]) -> dict[str, Constant]:
+    rates = {rate: _rate(sheet, rate, assumed["multiply"]) for rate in RATES}
+    moves = {"move": _share(sheet, "bandwidth", assumed["move"]), "transfer": _share(sheet, "bus", assumed["transfer"])}
+    return rates | moves | _solvers(sheet, assumed)
 
 
 def _rate(sheet: dict[str, Any], rate: str, assumed: dict[str, Any]) -> Constant:

@@ -31,6 +31,7 @@ WIDE = 1024  # of a model whose activation is timed for the bytes that elementwi
 VALUES = 2**22  # drawn at random
 FILE = 2**28  # bytes
 RUNS = 5  # at least
+LONG, LONG_RUNS = 5.0, 3  # seconds after which so few runs suffice: a slow solver may take as long for one
 PROCESS = "import lorap.compression.run"
 HARNESS = ("datasets", "lm_eval", "peft")
 
@@ -60,11 +61,15 @@ def measure(device: torch.device, folder: Path) -> Machine:
 def _seconds(device: torch.device, work: Callable[[], object]) -> float:
     """Seconds of a piece of work, in the middle of its runs: a job has slow moments too."""
     times: list[float] = []
-    while len(times) < RUNS or sum(times) < LEAST:
+    while not _are_enough(times):
         started = now(device)
         work()
         times.append(now(device) - started)
     return statistics.median(times)
+
+
+def _are_enough(times: list[float]) -> bool:
+    return len(times) >= (LONG_RUNS if sum(times) >= LONG else RUNS) and sum(times) >= LEAST
 
 
 def _products(device: torch.device, widths: Sequence[int]) -> dict[str, dict[str, float]]:
