@@ -9,10 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lorap.artifacts.meta import artifact_id
 from lorap.evaluation.perplexity import window_losses
 from lorap.evaluation.streamed import Streamed
 from lorap.machine import fit, free
 from lorap.model.folder import load_model
+from lorap.tuning.loading import load_tuned
+from tests.adapters import random_adapter
 from tests.command import succeed
 from tests.conftest import FAMILIES
 from tests.plans import planned_folder
@@ -50,6 +53,22 @@ def test_a_head_in_the_file_counts_even_if_the_configuration_ties_it(
     assert window_losses(streamed(folder), windows, 5) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize(("family", "form"), [*((family, "factored") for family in FAMILIES), ("qwen3", "dense")])
+def test_an_adapter_stands_beside_every_layer_as_it_does_in_the_loaded_model(
+    family: str, form: str, windows: Tensor, tmp_path: Path
+) -> None:
+    folder, _ = planned_folder(FAMILIES[family](), tmp_path / "model", seed=2)
+    adapter = random_adapter(folder, tmp_path / "adapter")
+    record = {"inputs": {"model": artifact_id(folder)}, "spec": {"tune": {"form": form}}}
+    (adapter / "meta.json").write_text(json.dumps(record))
+    alone = window_losses(streamed(folder), windows, 5)
+    for device, dtype in ((CPU, torch.bfloat16), (CUDA, torch.float32)):
+        with pretended():
+            found = window_losses(Streamed(folder, dtype, device, True, adapter), windows, 5)
+        assert found == pytest.approx(window_losses(load_tuned(folder, adapter, dtype), windows, 5), rel=1e-5)
+        assert found != pytest.approx(alone, rel=1e-2)
+
+
 def test_on_a_gpu_only_a_layer_and_a_batch_are_there_at_once(tiny_folder: Path, windows: Tensor) -> None:
     expected = window_losses(streamed(tiny_folder), windows, 2)
     with pretended() as cuda:
@@ -62,7 +81,9 @@ def test_on_a_gpu_only_a_layer_and_a_batch_are_there_at_once(tiny_folder: Path, 
 def test_what_does_not_fit_is_streamed_and_says_the_same(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ("evaluate", "perplexity", "--model", "model", "--text", "book.txt", "--windows", 4, "--json", "--out")
+    random_adapter(work / "model", work / "adapter")
+    command = ("evaluate", "perplexity", "--model", "model", "--adapter", "adapter", "--text", "book.txt", "--windows",
+               4, "--json", "--out")  # fmt: skip
     loaded = json.loads(succeed(*command, "a.json"))
     monkeypatch.setattr(fit, "free_memory", lambda device: 10_000)
     found = json.loads(succeed(*command, "b.json"))

@@ -16,6 +16,7 @@ from lorap.evaluation.zeroshot import measure_zeroshot
 from lorap.machine import fit
 from lorap.model.folder import load_model
 from lorap.model.tokenizer import load_tokenizer
+from tests.adapters import random_adapter
 from tests.asking import spec_of
 from tests.command import succeed
 from tests.conftest import FAMILIES, VOCABULARY
@@ -104,7 +105,9 @@ def test_a_task_has_the_numbers_and_the_protocol_of_the_loaded_model(tiny_folder
 
 
 def test_the_command_streams_what_does_not_fit(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ("evaluate", "zeroshot", "--model", "model", "--tasks", "pydoc", "--documents", 8, "--json", "--quiet")
+    random_adapter(work / "model", work / "adapter")
+    command = ("evaluate", "zeroshot", "--model", "model", "--adapter", "adapter", "--tasks", "pydoc", "--documents", 8,
+               "--json", "--quiet")  # fmt: skip
     loaded = json.loads(succeed(*command, "--out", "a.json"))
     monkeypatch.setattr(fit, "free_memory", lambda device: 10_000)
     assert json.loads(succeed(*command, "--out", "b.json")) == loaded

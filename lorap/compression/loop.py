@@ -53,6 +53,7 @@ class LayerLoop:
         dense_stream: bool = False,
     ) -> None:
         self.model = copy.deepcopy(model)  # its layers are filled and changed, the caller's skeleton is not
+        self._count = len(decoder_layers(self.model))
         self.weights = open_weights(folder, model)
         self.dtype, self.device, self.batch = dtype, device, batch
         self.storage = torch.device("cpu") if offload else device
@@ -65,7 +66,7 @@ class LayerLoop:
         self.token_weights: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
-        return len(decoder_layers(self.model))
+        return self._count
 
     def __iter__(self) -> Iterator[tuple[int, nn.Module]]:
         """Each layer with its weights; they are dropped when the next one is asked for."""

@@ -12,7 +12,8 @@ from lorap.compression.loop import LayerLoop
 from lorap.machine.fit import place_of
 from lorap.model.folder import open_weights, read_config, skeleton
 from lorap.model.head import fill_head
-from lorap.tuning.loading import load_tuned
+from lorap.tuning.adapter import tuned_form
+from lorap.tuning.loading import layer_tuner, load_tuned
 
 
 class Streamed:
@@ -23,16 +24,20 @@ class Streamed:
         dtype: To compute in; None means the folder's.
         device: Where a layer runs.
         quiet: No progress bar.
+        adapter: An adapter beside it.
 
     Raises:
-        LorapError: The folder cannot be read.
+        LorapError: The folder or the adapter cannot be read, or they do not belong together.
     """
 
-    def __init__(self, folder: Path, dtype: torch.dtype | None, device: torch.device, quiet: bool) -> None:
+    def __init__(
+        self, folder: Path, dtype: torch.dtype | None, device: torch.device, quiet: bool, adapter: Path | None = None
+    ) -> None:
         self.folder, self.device, self.quiet = folder, device, quiet
         self.config = read_config(folder)
         self.dtype = dtype or self.config.dtype or torch.float32
         self.config.dtype = self.dtype
+        self._tune = layer_tuner(folder, adapter)
 
     def logits(self, windows: Tensor, batch: int) -> Iterator[Tensor]:
         """Next-token logits of every batch of windows in turn: (batch, tokens, vocabulary).
@@ -57,6 +62,7 @@ class Streamed:
         model = skeleton(self.config)
         loops = [LayerLoop(model, self.folder, ids, self.dtype, self.device, batch, offload=True) for ids in groups]
         for index, layer in tqdm(loops[0], total=len(loops[0]), desc="layers", unit="layer", disable=self.quiet):
+            self._tune(index, layer)
             for loop in loops:
                 loop.advance(index, layer, to_the_end=True)
         return [loop.streams["compressed"] for loop in loops]
@@ -70,11 +76,11 @@ class Streamed:
 def open_model(
     folder: Path, adapter: Path | None, dtype: torch.dtype | None, device: torch.device, quiet: bool
 ) -> PreTrainedModel | Streamed:
-    """A model to ask for logits: whole where there is room for it, else streamed; one with an adapter has to be whole.
+    """A model to ask for logits: whole where there is room for it, else streamed.
 
     Raises:
-        LorapError: Model or adapter cannot be read, do not belong together, or need more room than there is.
+        LorapError: Model or adapter cannot be read, or do not belong together.
     """
-    if adapter is None and place_of(folder, dtype, device) is None:
-        return Streamed(folder, dtype, device, quiet)
+    if place_of(folder, dtype, device, tuned_form(adapter)) is None:
+        return Streamed(folder, dtype, device, quiet, adapter)
     return load_tuned(folder, adapter, dtype, device)

@@ -24,15 +24,16 @@ Place = torch.device | Places
 Free = Callable[[torch.device], int]
 
 
-def place_of(folder: Path, dtype: torch.dtype | None, device: torch.device) -> Place | None:
+def place_of(folder: Path, dtype: torch.dtype | None, device: torch.device, form: Form = "factored") -> Place | None:
     """Where a model can be whole: on the device, spread over several, or nowhere (None), as far as free memory tells.
 
     Args:
         folder: The model.
         dtype: Of its weights; None means the folder's.
         device: The one asked for. A GPU without a number stands for all that this process sees.
+        form: ``dense`` where its factors are going to be multiplied out.
     """
-    model, dtype = _outline(folder, dtype, "factored")
+    model, dtype = _outline(folder, dtype, form)
     return choose(model, dtype, device, reachable(device), 0, free_memory)
 
 
@@ -75,7 +76,7 @@ def require_place(
         folder: The model.
         dtype: Of its weights; None means the folder's.
         device: As for ``place_of``.
-        form: ``dense`` where its factors are going to be multiplied out.
+        form: As for ``place_of``.
         comfort: Bytes below which a model is rather spread than put on one GPU, if there are several.
 
     Raises:
@@ -95,7 +96,7 @@ def require_place(
 
 def _way_out(short: torch.device) -> str:
     """What to do where a device is too small."""
-    streams = "'lorap compress', and 'lorap evaluate' of perplexity and zeroshot without an adapter, go layer by layer"
+    streams = "'lorap compress', and 'lorap evaluate' of perplexity and zeroshot, go layer by layer"
     if short.type != "cuda":
         return f"free some, or use a machine with more ({streams})"
     if leased() is not None:

@@ -94,13 +94,13 @@ def require_base(adapter: Path, model: Path) -> None:
         raise LorapError(f"{adapter}: was tuned on another model than {model} (hashes differ); run 'lorap tune' again")
 
 
-def tuned_form(adapter: Path) -> Form:
-    """The form of the model that an adapter was tuned on; ``factored`` where it has no record.
+def tuned_form(adapter: Path | None) -> Form:
+    """The form of the model that an adapter was tuned on; ``factored`` where it has no record, or there is none.
 
     Raises:
         LorapError: The record is damaged.
     """
-    if not meta_path(adapter).is_file():
+    if adapter is None or not meta_path(adapter).is_file():
         return "factored"
     form: Form = _recorded(adapter, "spec", "tune", "form")
     if form not in get_args(Form):

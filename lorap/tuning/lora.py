@@ -6,19 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorap.artifacts.names import ADAPTER_CONFIG
 from lorap.files import read_json, write_json
-from lorap.model.family import Projection
+from lorap.model.family import Projection, parent
 from lorap.model.layer_plan import PROJECTIONS
 from lorap.model.modeling_lorap import LowRankLinear, Narrow, PivotedLinear
 from lorap.model.reading import reading
 from lorap.settings.schema import Tune
-from lorap.tuning.adapter import read_adapter
+from lorap.tuning.adapter import Adapter, read_adapter
 
 
 def attach(model: PreTrainedModel, tune: Tune) -> PeftModel:
@@ -56,6 +56,30 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
         config = LoraConfig.from_pretrained(str(folder))
         tuned = PeftModel.from_pretrained(model, str(folder), config=_knows_factors(config))
     return tuned.eval()
+
+
+def put_beside(layer: nn.Module, index: int, adapter: Adapter) -> None:
+    """Puts an adapter beside the projections of one layer in place, ready to be evaluated.
+
+    Its matrices are in float32 whatever the layer is in, as they are where peft loads them into a whole model.
+
+    Args:
+        layer: The layer with its weights.
+        index: Its number.
+        adapter: Of the whole model.
+    """
+    pairs = {name: pair for (place, name), pair in adapter.pairs.items() if place == index}
+    if not pairs:
+        return
+    device = next(layer.parameters()).device
+    config = LoraConfig(r=adapter.rank, lora_alpha=adapter.scaling * adapter.rank, target_modules=list(pairs))
+    with _peft_unalarmed():  # on the meta device, where no random numbers are drawn
+        inject_adapter_in_model(_knows_factors(config), layer, low_cpu_mem_usage=True)
+    for name, (up, down) in pairs.items():
+        beside: Any = getattr(parent(layer, name), name)
+        for side, matrix in (("lora_A", down), ("lora_B", up)):
+            getattr(beside, side)["default"].weight = nn.Parameter(matrix.to(device), requires_grad=False)
+    layer.eval()
 
 
 class LoraFactors(LoraLinear):
