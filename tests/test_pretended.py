@@ -38,6 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "afm-decompose": {"attention": "afm", "ffn": "decompose"},
     "dense form": {"form": "dense"},
     "offload": {"offload": True},
+    "offload to the disk": {"repair": "refit", "offload": "disk"},
     "bfloat16": {"dtype": "bfloat16"},
     "float16": {"dtype": "float16"},
 }

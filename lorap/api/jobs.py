@@ -79,7 +79,7 @@ def survey_model(spec: SurveySpec, model: Path, calibration: Path, out: Path, de
     input_ids = read_calibration(calibration, find_tokenizer(model))
     inputs = {"model": model, "calibration": calibration}
     with on_device(device, LOWER_BATCH) as where, new_artifact(out, spec, inputs, str(where)) as file:
-        write_survey(file, surveying.survey_model(spec, model, input_ids, where, quiet))
+        write_survey(file, surveying.survey_model(spec, model, input_ids, where, quiet, out.parent))
 
 
 def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, survey: Path | None, quiet: bool) -> "Plan":

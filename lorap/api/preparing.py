@@ -82,7 +82,7 @@ def survey(
     *,
     dtype: str | None = None,
     batch: int | None = None,
-    offload: bool | None = None,
+    offload: bool | str | None = None,
     device: str = "auto",
     quiet: bool = False,
     params: Place | None = None,
@@ -95,7 +95,7 @@ def survey(
         out: The safetensors file to make.
         dtype: To compute in: ``float32``, ``float16``, ``bfloat16`` or ``auto``, the model's own.
         batch: Windows a forward pass; lower it when out of memory.
-        offload: Keep activations in the CPU's memory.
+        offload: Keep activations in the CPU's memory, or with ``disk`` in a file beside ``out``.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
         quiet: No progress bar.
         params: Settings to read in place of ./params.yaml.

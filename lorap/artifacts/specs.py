@@ -17,6 +17,7 @@ from lorap.settings.schema import (
     Cost,
     Count,
     Grid,
+    Offload,
     Perplexity,
     Report,
     Sparsity,
@@ -76,7 +77,7 @@ class CompressSpec(Spec):
     form: Form
     dtype: Dtype
     batch: Count
-    offload: bool
+    offload: Offload
 
     def modules(self) -> set[str]:
         """Also those of the method's own parts, and of no other method's."""
@@ -90,7 +91,7 @@ class SurveySpec(Spec):
     survey: Survey
     dtype: Dtype
     batch: Count
-    offload: bool
+    offload: Offload
 
 
 class TuneSpec(Spec):

@@ -21,7 +21,7 @@ def add_options(parser: ArgumentParser) -> None:
     options.add_form(parser)
     parser.add_argument("--dtype", help="float32, float16, bfloat16 or auto, the model's own (default: auto)")
     options.add_batch(parser)
-    parser.add_argument("--offload", action="store_true", default=None, help="keep activations in the CPU's memory")
+    options.add_offload(parser)
     options.add_device(parser)
     options.add_spec(parser)
     options.add_out(parser, "the folder to make")

@@ -53,6 +53,12 @@ def add_batch(parser: ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
 
 
+def add_offload(parser: ArgumentParser) -> None:
+    """Where activations are kept."""
+    about = "keep activations in the CPU's memory; with 'disk' in a file beside the output"
+    parser.add_argument("--offload", nargs="?", const=True, metavar="disk", help=about)
+
+
 def add_json(parser: ArgumentParser) -> None:
     """JSON in place of words."""
     parser.add_argument("--json", action="store_true", help="print JSON alone")

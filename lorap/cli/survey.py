@@ -16,7 +16,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
     parser.add_argument("--dtype", help="to compute in: float32, float16, bfloat16 or auto, the model's own")
     options.add_batch(parser)
-    parser.add_argument("--offload", action="store_true", default=None, help="keep activations in the CPU's memory")
+    options.add_offload(parser)
     options.add_device(parser)
     options.add_spec(parser)
     options.add_out(parser, "the safetensors file to make")

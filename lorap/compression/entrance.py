@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lorap.compression.store import Store
 from lorap.model.weights import WeightsReader
 
 
@@ -18,7 +19,7 @@ def entrance(
     dtype: torch.dtype,
     device: torch.device,
     batch: int,
-    storage: torch.device,
+    store: Store,
 ) -> tuple[Tensor, list[dict[str, Any]]]:
     """The inputs of the first layer, (windows, tokens, hidden), and the arguments that every layer gets.
 
@@ -32,7 +33,7 @@ def entrance(
         dtype: What is computed in.
         device: Where the layers run.
         batch: Windows that are embedded at once.
-        storage: Where the inputs are kept.
+        store: Where the inputs are kept.
     """
     body: Any = copy.deepcopy(model.model)
     embeddings = weights.load("model.embed_tokens.weight", dtype, device)
@@ -41,7 +42,7 @@ def entrance(
     body.rotary_emb = type(body.rotary_emb)(config=body.config).to(device)
     body.layers = nn.ModuleList(_Recorder() for _ in body.layers)
     body(input_ids=input_ids[:1].to(device), use_cache=False)
-    hidden = torch.empty((*input_ids.shape, embeddings.shape[1]), dtype=dtype, device=storage)
+    hidden = store.empty((*input_ids.shape, embeddings.shape[1]), dtype)
     for start in range(0, len(input_ids), batch):
         window = slice(start, start + batch)
         hidden[window] = body.embed_tokens(input_ids[window].to(device))

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from lorap.compression.entrance import entrance
 from lorap.compression.passing import passing, token_weights
+from lorap.compression.store import Store
 from lorap.core.statistics import CROSSES, Moments
 from lorap.errors import LorapError
 from lorap.methods.seen import Key, Seen, Stream, Want
@@ -33,7 +34,7 @@ class LayerLoop:
         dtype: What weights and activations are computed in.
         device: Where a layer runs.
         batch: Windows that go through a layer at once.
-        offload: Keep the inputs of a layer in the CPU's memory, for many windows and a small GPU.
+        store: Where the inputs of a layer are kept; None means on the device.
         dense_stream: Also carry the activations of the dense model, which takes their memory once more.
 
     ``streams`` are the inputs of the layer at work, (windows, tokens, hidden); ``before`` inputs of its projections as
@@ -49,19 +50,19 @@ class LayerLoop:
         dtype: torch.dtype,
         device: torch.device,
         batch: int,
-        offload: bool = False,
+        store: Store | None = None,
         dense_stream: bool = False,
     ) -> None:
         self.model = copy.deepcopy(model)  # its layers are filled and changed, the caller's skeleton is not
         self._count = len(decoder_layers(self.model))
         self.weights = open_weights(folder, model)
         self.dtype, self.device, self.batch = dtype, device, batch
-        self.storage = torch.device("cpu") if offload else device
+        self.store = store or Store(False, device)
         self._vocabulary_fits(input_ids)
-        hidden, self._arguments = entrance(self.model, self.weights, input_ids, dtype, device, batch, self.storage)
+        hidden, self._arguments = entrance(self.model, self.weights, input_ids, dtype, device, batch, self.store)
         self.streams: dict[Stream, Tensor] = {"compressed": hidden}
         if dense_stream:
-            self.streams["dense"] = hidden.clone()
+            self.streams["dense"] = self.store.keep(hidden)
         self.before: dict[str, Tensor] = {}
         self.token_weights: dict[str, Tensor] = {}
 
@@ -108,7 +109,6 @@ class LayerLoop:
         """Passes all windows of a stream through the layer, as far as the last input that somebody wants."""
         wanted = {key[0] for key in moments} | set(keep)
         names = [name for name in READERS if name in wanted]
-        kept: dict[str, list[Tensor]] = {name: [] for name in keep}
         for window in self.batches() if names else ():
             inputs = self.streams[stream][window].to(self.device)
             seen = passing(layer, partial(self.window_outputs, index, layer, inputs), names)
@@ -116,9 +116,14 @@ class LayerLoop:
                 others = {kind: self._other(kind, name, window, seen, layer) for kind in moment.kinds & CROSSES}
                 weights = self.token_weights[SUBLAYER_OF[name]][window].to(self.device) if weighted else None
                 moment.update(seen[name], weights, **others)
-            for name, parts in kept.items():
-                parts.append(seen[name].to(self.storage))
-        self.before |= {name: torch.cat(parts) for name, parts in kept.items()}
+            for name in keep:
+                self._keep_before(name, window, seen[name])
+
+    def _keep_before(self, name: str, window: slice, inputs: Tensor) -> None:
+        if name not in self.before:
+            windows = len(self.streams["compressed"])
+            self.before[name] = self.store.empty((windows, *inputs.shape[1:]), inputs.dtype)
+        self.before[name][window] = inputs.to(self.store.device)
 
     def _other(self, kind: str, name: str, window: slice, seen: Mapping[str, Tensor], layer: nn.Module) -> Tensor:
         """What an input is multiplied with: itself before the compression, or what its reader has to add to the stream.
@@ -155,10 +160,10 @@ class LayerLoop:
         for window in self.batches():
             run = partial(self.window_outputs, index, layer, hidden[window].to(self.device))
             seen = passing(layer, run, (), to_the_end=True) if stream == "dense" else {"output": run()}
-            hidden[window] = seen["output"].to(self.storage)
+            hidden[window] = seen["output"].to(self.store.device)
             if stream == "dense":
-                weights["attention"].append(token_weights(seen["middle"]).to(self.storage))
-                weights["ffn"].append(token_weights(seen["output"]).to(self.storage))
+                weights["attention"].append(token_weights(seen["middle"]).to(self.store.device))
+                weights["ffn"].append(token_weights(seen["output"]).to(self.store.device))
         if stream == "dense":
             self.token_weights = {place: torch.cat(parts) for place, parts in weights.items()}
 

@@ -17,6 +17,7 @@ from lorap.compression.loss import Errors, layer_errors
 from lorap.compression.planning import Plan
 from lorap.compression.progress import DONE, Progress
 from lorap.compression.scoring import plan_for
+from lorap.compression.store import Store
 from lorap.errors import LorapError, first_line
 from lorap.methods.seen import Behind, Seen
 from lorap.model.family import linear
@@ -45,7 +46,7 @@ def compress(
         spec: The method at its sparsity, and how it is computed and stored.
         model: Folder of the dense model.
         input_ids: (windows, tokens), int64, the calibration windows.
-        out: The empty folder to fill.
+        out: The empty folder to fill; activations that are kept on the disk are beside it.
         device: Where the layers run.
         quiet: No progress bar.
         unfinished: A folder on the same disk for the weights while they are written. What an earlier run, cut short,
@@ -56,13 +57,14 @@ def compress(
         LorapError: The model cannot be read or is not supported, ids do not fit, or activations are not finite.
     """
     config = read_config(model)
-    plan = plan_for(spec, model, config, input_ids, device, quiet, survey)
+    plan = plan_for(spec, model, config, input_ids, device, quiet, survey, out.parent)
     wants = {want for layer, shape in zip(plan.layers, plan.shapes, strict=True)
              for worker in spec.method.workers for want in worker.wanted(shape, layer)}  # fmt: skip
     warn_of_few_tokens(sorted(wants, key=str), plan.shapes[0], input_ids.numel())
     dense_stream = any(worker.dense_stream for worker in spec.method.workers)
     dtype = config.dtype or torch.float32
-    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.batch, spec.offload, dense_stream)
+    store = Store(spec.offload, device, out.parent)
+    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.batch, store, dense_stream)
     place = out if unfinished is None or spec.form == "dense" else unfinished  # factors are lost in the dense form
     progress = Progress(place, plan.compressed)
 

@@ -12,6 +12,7 @@ from lorap.artifacts.specs import CompressSpec
 from lorap.compression.gradients import backward
 from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import Plan, plan_model
+from lorap.compression.store import Store
 from lorap.errors import LorapError
 from lorap.methods.part import Treatment
 from lorap.methods.seen import Seen, Want
@@ -28,6 +29,7 @@ def plan_for(
     device: torch.device,
     quiet: bool,
     survey: Scores = (),
+    beside: Path | None = None,
 ) -> Plan:
     """The plan of a model; after a sweep that scores its units where the method's share asks for it.
 
@@ -41,13 +43,19 @@ def plan_for(
         raise LorapError(f"{model}: dtype {config.dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
     scores = survey
     if spec.method.share.scored and input_ids is not None:
-        scores = score_units(spec, model, config, input_ids, device, quiet)
+        scores = score_units(spec, model, config, input_ids, device, quiet, beside)
     return plan_model(config, spec.method, spec.sparsity, spec.form, scores)
 
 
 @torch.no_grad()
 def score_units(
-    spec: CompressSpec, model: Path, config: PreTrainedConfig, input_ids: Tensor, device: torch.device, quiet: bool
+    spec: CompressSpec,
+    model: Path,
+    config: PreTrainedConfig,
+    input_ids: Tensor,
+    device: torch.device,
+    quiet: bool,
+    beside: Path | None = None,
 ) -> Scores:
     """Scores of every layer's units, by the field of a plan that counts them.
 
@@ -58,6 +66,7 @@ def score_units(
         input_ids: (windows, tokens), the calibration windows.
         device: Where the layers run.
         quiet: No progress bar.
+        beside: The folder for activations that are kept on the disk, see ``Store``.
 
     Raises:
         LorapError: The model cannot be read, ids do not fit, or activations are not finite.
@@ -69,7 +78,8 @@ def score_units(
     if others := [want for want in wants if want != Want(want.input, want.kind)]:
         raise ValueError(f"{others[0]}: nothing is compressed in this sweep, so that there is one stream only")
     windows = max(treatment.gradients for treatment in treatments)
-    loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.batch, spec.offload)
+    store = Store(spec.offload, device, beside)
+    loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.batch, store)
     sweep = tqdm(loop, total=len(loop), desc="score", unit="layer", disable=quiet)
     scores: list[Mapping[str, Tensor]] = []
     seen_by_layer, inputs = [], []
@@ -78,7 +88,7 @@ def score_units(
         loop.gather(index, layer, wants, seen)
         if windows:
             seen_by_layer.append(seen)
-            inputs.append(loop.streams["compressed"][:windows].clone())
+            inputs.append(store.keep(loop.streams["compressed"][:windows]))
         else:
             scores.append(_scores(treatments, layer, seen))
         loop.advance(index, layer)

@@ -17,6 +17,7 @@ from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.few_tokens import warn_of_few_tokens
 from lorap.compression.loop import LayerLoop
 from lorap.compression.passing import passing, token_weights
+from lorap.compression.store import Store
 from lorap.core.joint import joint_spectrum, shrunk
 from lorap.core.narrow import head_spaces
 from lorap.core.statistics import Moments
@@ -37,7 +38,7 @@ LEAST = 24  # an FFN's curve ends where one channel of so many is left
 
 @torch.no_grad()
 def survey_model(
-    spec: SurveySpec, model: Path, input_ids: Tensor, device: torch.device, quiet: bool
+    spec: SurveySpec, model: Path, input_ids: Tensor, device: torch.device, quiet: bool, beside: Path | None = None
 ) -> list[dict[str, Tensor]]:
     """Error curves and weights of all layers.
 
@@ -47,6 +48,7 @@ def survey_model(
         input_ids: (windows, tokens), int64, the calibration windows.
         device: Where the layers run.
         quiet: No progress bar.
+        beside: The folder for activations that are kept on the disk, see ``Store``.
 
     Returns:
         For each layer, errors relative to the residual stream behind it: ``ffn`` (points, 2), channels and the error
@@ -59,7 +61,8 @@ def survey_model(
     config = read_config(model)
     config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
     dense = skeleton(config)
-    loop = LayerLoop(dense, model, input_ids, config.dtype, device, spec.batch, spec.offload)
+    store = Store(spec.offload, device, beside)
+    loop = LayerLoop(dense, model, input_ids, config.dtype, device, spec.batch, store)
     shape = layer_shapes(dense)
     wants = [Want(name, "gram", blocks=shape[0].heads if name == "attention_out" else 1) for name in INPUTS]
     warn_of_few_tokens(wants, shape[0], input_ids.numel())
@@ -95,7 +98,7 @@ def _sweep(loop: LayerLoop, index: int, layer: nn.Module, shape: LayerShape) -> 
         for name, moment in moments.items():
             moment.update(seen[name], weights.get(name))
         total += weights["attention_out"].sum()
-        stream[window] = seen["output"].to(loop.storage)
+        stream[window] = seen["output"].to(loop.store.device)
     return moments, float(total) / stream[..., 0].numel()
 
 
@@ -158,7 +161,8 @@ class Copies:
             squares: The mean squares of the channels, (channels,).
         """
         loop = self.loop
-        self.streams = [loop.window_outputs(index, layer, copy).to(loop.storage) for copy in self.streams]
+        for copy in self.streams:
+            copy[:] = loop.window_outputs(index, layer, copy).to(loop.store.device)
         run = partial(loop.window_outputs, index, layer, inputs)
         seen = passing(layer, run, ["ffn_hidden"], to_the_end=True)
         down = linear(layer, "down_proj").weight
@@ -166,7 +170,7 @@ class Copies:
         gone = sizes.argsort(stable=True)[: max(1, int(self.pruned * len(sizes)))]
         lost = seen["ffn_hidden"][..., gone] @ down[:, gone].T
         self.errors.append((lost.float().square().mean(-1) * token_weights(seen["output"])).mean())
-        self.streams.append((seen["output"] - lost).to(loop.storage))
+        self.streams.append(loop.store.keep(seen["output"] - lost))
 
     def costs(self) -> list[Tensor]:
         """The divergence of the outputs from the dense model's for each layer's copy, for an error of 1: () each."""

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from lorap.compression.loop import LayerLoop
+from lorap.compression.store import Store
 from lorap.machine.fit import place_of
 from lorap.model.folder import open_weights, read_config, skeleton
 from lorap.model.head import fill_head
@@ -59,8 +60,8 @@ class Streamed:
         Returns:
             For each group (windows, tokens, hidden), which ``head`` turns into logits.
         """
-        model = skeleton(self.config)
-        loops = [LayerLoop(model, self.folder, ids, self.dtype, self.device, batch, offload=True) for ids in groups]
+        model, store = skeleton(self.config), Store(True, self.device)
+        loops = [LayerLoop(model, self.folder, ids, self.dtype, self.device, batch, store) for ids in groups]
         for index, layer in tqdm(loops[0], total=len(loops[0]), desc="layers", unit="layer", disable=self.quiet):
             self._tune(index, layer)
             for loop in loops:

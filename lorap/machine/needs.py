@@ -13,7 +13,7 @@ from lorap.machine.need import MIB, Need
 from lorap.machine.streaming import Model
 from lorap.machine.worked import compressing_work, surveying_work
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
-from lorap.settings.schema import Calibrate, Tune
+from lorap.settings.schema import Calibrate, Offload, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
 
 LIBRARIES = 480 * MIB  # Python, torch and transformers
@@ -55,7 +55,7 @@ def compress(model: Model, spec: CompressSpec, windows: Calibrate) -> Need:
         inputs *= 2
     if spec.method.share.scored:
         need = _with_scores(need, sizes, spec, windows)
-    return replace(need, host=need.host + inputs, device=need.device - inputs) if spec.offload else need
+    return _offloaded(need, inputs, spec.offload)
 
 
 def survey(model: Model, spec: SurveySpec, windows: Calibrate) -> Need:
@@ -70,8 +70,13 @@ def survey(model: Model, spec: SurveySpec, windows: Calibrate) -> Need:
     logits = COPIES * windows.nsamples * windows.seqlen * sizes.vocabulary * sizes.hidden
     work = sizes.layers * surveying_work(model, spec, windows) + logits
     need = replace(need, device=need.device + COPIES * inputs, work=work)
-    everything = (1 + COPIES) * inputs
-    return replace(need, host=need.host + everything, device=need.device - everything) if spec.offload else need
+    return _offloaded(need, (1 + COPIES) * inputs, spec.offload)
+
+
+def _offloaded(need: Need, inputs: int, offload: Offload) -> Need:
+    """A need with its activations elsewhere; in a file they take no memory that the system cannot take back."""
+    away = inputs if offload else 0
+    return replace(need, host=need.host + (away if offload is True else 0), device=need.device - away)
 
 
 def _with_scores(need: Need, sizes: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:

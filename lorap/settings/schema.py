@@ -21,6 +21,7 @@ def _in_a_name(sparsity: float) -> float:
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Window = Annotated[int, Field(ge=2)]  # tokens, of which all but the first are scored
+Offload = Literal[False, True, "disk"]  # keep activations in the CPU's memory, or in a file
 KeptAs = Literal["adapter", "exact", "truncated"]  # what becomes of a tuned model
 
 
@@ -36,13 +37,13 @@ class Calibrate(Strict):
 class Compress(Strict):
     """How compression runs and in which form it is stored.
 
-    ``dtype: auto`` keeps the model's; ``offload`` keeps a layer's inputs in the CPU's memory.
+    ``dtype: auto`` keeps the model's; ``offload`` keeps a layer's inputs in the CPU's memory, or on the disk.
     """
 
     dtype: Dtype
     form: Form
     batch: Count
-    offload: bool
+    offload: Offload
 
 
 class Survey(Strict):
