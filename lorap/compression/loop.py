@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorap.compression.entrance import entrance
-from lorap.compression.passing import passing, token_weights
+from lorap.compression.passing import passing, skip_attention, token_weights
 from lorap.compression.store import Store
 from lorap.core.statistics import CROSSES, Moments
 from lorap.errors import LorapError
@@ -146,6 +146,15 @@ class LayerLoop:
         seen = Seen()
         self.gather(index, layer, [Want(name, "squares") for name in READERS], seen)
         return {key[0]: moments.scale() for key, moments in seen.moments.items()}
+
+    @torch.no_grad()
+    def settle_attention(self, index: int, layer: nn.Module) -> None:
+        """Takes the compressed stream to behind a layer's attention, which changes no more and need not pass again."""
+        hidden = self.streams["compressed"]
+        for window in self.batches():
+            run = partial(self.window_outputs, index, layer, hidden[window].to(self.device))
+            hidden[window] = passing(layer, run, ["ffn_in"])["middle"].to(self.store.device)
+        skip_attention(layer)
 
     @torch.no_grad()
     def advance(self, index: int, layer: nn.Module, stream: Stream = "compressed", to_the_end: bool = False) -> None:

@@ -57,6 +57,20 @@ def passing(
     return seen
 
 
+def skip_attention(layer: nn.Module) -> None:
+    """Has a layer take what comes in for the stream behind its attention, until ``restore_attention``."""
+
+    def nothing(*arguments: Any, **keywords: Any) -> tuple[float, None]:
+        return 0.0, None
+
+    vars(layer.self_attn)["forward"] = nothing  # in the place of its class's
+
+
+def restore_attention(layer: nn.Module) -> None:
+    """The whole layer again, also where nothing was skipped."""
+    vars(layer.self_attn).pop("forward", None)
+
+
 def token_weights(stream: Tensor) -> Tensor:
     """What a token's error counts, relative to the mean square of its residual stream: (...), float32."""
     squares: Tensor = stream.float().square().mean(-1)

@@ -14,6 +14,7 @@ from lorap.compression.few_tokens import warn_of_few_tokens
 from lorap.compression.joint_errors import attention_modules, joint_errors
 from lorap.compression.loop import LayerLoop
 from lorap.compression.loss import Errors, layer_errors
+from lorap.compression.passing import restore_attention
 from lorap.compression.planning import Plan
 from lorap.compression.progress import DONE, Progress
 from lorap.compression.scoring import plan_for
@@ -100,6 +101,7 @@ def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, me
     """
     errors = _change(loop, index, layer, plan, method)  # the dense weights and the statistics are gone by now
     loop.advance(index, layer)
+    restore_attention(layer)
     return errors
 
 
@@ -129,6 +131,9 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         gather("attention", "attention")
         if method.repair:
             method.repair.mend_attention(layer, layer_plan, seen)
+        loop.before.clear()
+        if any(want.behind == "attention" and SUBLAYER_OF[want.input] == "ffn" for want in wants):
+            loop.settle_attention(index, layer)
         gather("attention", "ffn")
         seen.kept |= ffn.apply(layer, layer_plan, seen)
         gather("layer")
@@ -136,5 +141,4 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
             method.repair.apply(layer, layer_plan, seen)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise LorapError(f"layer {index}: {first_line(error)}") from error
-    loop.before.clear()
     return layer_errors(layer, (attention, ffn), seen) | joint
