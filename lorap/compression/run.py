@@ -132,7 +132,7 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         if method.repair:
             method.repair.mend_attention(layer, layer_plan, seen)
         loop.before.clear()
-        if any(want.behind == "attention" and SUBLAYER_OF[want.input] == "ffn" for want in wants):
+        if any(want.settles_attention for want in wants):
             loop.settle_attention(index, layer)
         gather("attention", "ffn")
         seen.kept |= ffn.apply(layer, layer_plan, seen)

@@ -84,6 +84,8 @@ def _gather(stream: Stream, layer: Terms, method: Method, plan: LayerPlan) -> Co
         layer["passes"] += stream.passing(form, max((want.input for want in together), key=list(READERS).index))
         sizes = form.sizes(shape)
         layer["statistics"] += sum(_summing(stream, want, sizes[READERS[want.input][0]][1]) for want in together)
+    if any(want.settles_attention for want in wants):  # which then passes once, not for the FFN's input and output each
+        layer["passes"] -= stream.passing(half, "ffn_in")
     return {want.input for want in wants if want.kind == "moment"}
 
 

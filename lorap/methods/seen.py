@@ -55,6 +55,11 @@ class Want:
         """What wants have in common that one pass over all windows serves."""
         return self.stream, self.behind, SUBLAYER_OF[self.input] if self.behind == "attention" else ""
 
+    @property
+    def settles_attention(self) -> bool:
+        """Whether the attention changes no more once this is asked for, so that the layer goes on from behind it."""
+        return self.behind == "attention" and SUBLAYER_OF[self.input] == "ffn"
+
     def __post_init__(self) -> None:
         if self.stream == "dense" and self.behind != "nothing":
             raise ValueError(f"{self.input}: the dense stream passes the layer before anything of it is compressed")
