@@ -111,7 +111,8 @@ def test_a_sparsity_outside_of_its_range_is_refused(work: Path, sparsity: str) -
         ((*COMPRESS, "--keep-least", "1"), "option: keep-least: got 1.0; should be less than 1"),
         ((*COMPRESS, "--form", "sparse"), "option: form: got 'sparse'; should be 'factored' or 'dense'"),
         ((*COMPRESS, "--dtype", "int8"), "option: dtype: got 'int8'; should be 'auto', 'float32', 'float16' or"),
-        ((*COMPRESS, "--batch", "0"), "option: batch: got 0; should be greater than or equal to 1"),
+        ((*COMPRESS, "--batch", "0"), "option: batch: got 0; should be a whole number of at least 1, or 'auto'"),
+        ((*COMPRESS, "--batch", "all"), "option: batch: got 'all'; should be a whole number of at least 1, or 'auto'"),
         ((*PERPLEXITY, "--text", "book.txt", "--batch", "0"), "option: batch: got 0; should be greater"),
         ((*PERPLEXITY, "--text", "book.txt", "--seqlen", "1"), "option: seqlen: got 1; should be greater"),
         ((*CALIBRATE, "--text", "book.txt", "--nsamples", "0"), "option: nsamples: got 0; should be greater"),
@@ -145,5 +146,5 @@ def test_every_fault_of_a_params_file_has_its_line(work: Path) -> None:
 def test_a_spec_that_is_not_that_of_the_step_is_refused(work: Path) -> None:
     spec = json.dumps({"batch": 0, "code": "x"})
     assert refused("evaluate", "spectra", *COMPRESS[1:5], "--device", "cpu", "--spec", spec, "--out", "out.json") == (
-        "--spec: batch: got 0; should be greater than or equal to 1"
+        "--spec: batch: got 0; should be a whole number of at least 1, or 'auto'"
     )

@@ -147,13 +147,13 @@ def tune_spec(
     return sealed(TuneSpec, tune=tune, source=source, seed=settings.seed if seed is None else seed)
 
 
-def redecompose_spec(rank: str | int, batch: int | None, params: Path | None) -> RedecomposeSpec:
+def redecompose_spec(rank: str | int, batch: int | str | None, params: Path | None) -> RedecomposeSpec:
     """The rank to factor at: ``k+r``, ``k`` or a number."""
     number = int(rank) if isinstance(rank, str) and rank.isdecimal() else rank
     if number not in ("k+r", "k") and not (isinstance(number, int) and number > 0):
         raise LorapError(f"--rank: got {rank!r}, expected k+r, k or a whole number of at least 1")
-    batch = load_params(params).compress.batch if batch is None else batch
-    return sealed(RedecomposeSpec, rank=number, batch=batch)
+    at_once = load_params(params).compress.batch if batch is None else batch
+    return sealed(RedecomposeSpec, rank=number, batch=at_once)
 
 
 def export_spec(form: str) -> ExportSpec:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorap.api.batch import settled
 from lorap.api.devices import on_device
 from lorap.artifacts.meta import artifact_id, is_made_from, meta_path, new_artifact
 from lorap.artifacts.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, RedecomposeSpec, SurveySpec
@@ -78,8 +79,10 @@ def survey_model(spec: SurveySpec, model: Path, calibration: Path, out: Path, de
 
     input_ids = read_calibration(calibration, find_tokenizer(model))
     inputs = {"model": model, "calibration": calibration}
-    with on_device(device, LOWER_BATCH) as where, new_artifact(out, spec, inputs, str(where)) as file:
-        write_survey(file, surveying.survey_model(spec, model, input_ids, where, quiet, out.parent))
+    taken: dict[str, int] = {}
+    with on_device(device, LOWER_BATCH) as where, new_artifact(out, spec, inputs, str(where), taken=taken) as file:
+        batched = settled(spec, model, input_ids, where, taken)
+        write_survey(file, surveying.survey_model(batched, model, input_ids, where, quiet, out.parent))
 
 
 def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, survey: Path | None, quiet: bool) -> "Plan":
@@ -93,7 +96,8 @@ def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, survey
     config = read_config(model)
     input_ids = read_calibration(calibration, find_tokenizer(model)) if calibration else None
     with on_device("auto" if calibration else "cpu", LOWER_BATCH) as where:
-        return plan_for(spec, model, config, input_ids, where, quiet, read_survey(survey) if survey else ())
+        batched = spec if input_ids is None else settled(spec, model, input_ids, where)
+        return plan_for(batched, model, config, input_ids, where, quiet, read_survey(survey) if survey else ())
 
 
 def compress_model(
@@ -110,14 +114,16 @@ def compress_model(
     found = read_survey(survey, inputs) if survey else ()
     inputs |= {"survey": survey} if survey else {}
     unfinished = hidden(out, "checkpoints")
+    taken: dict[str, int] = {}
     with (
         only_one(unfinished),
         on_device(device, LOWER_BATCH) as where,
-        new_artifact(out, spec, inputs, str(where), folder=True) as folder,
+        new_artifact(out, spec, inputs, str(where), folder=True, taken=taken) as folder,
     ):
-        prepare(unfinished, spec, inputs)
+        batched = settled(spec, model, input_ids, where, taken)
+        prepare(unfinished, batched, inputs)
         try:
-            compress(spec, model, input_ids, folder, where, quiet, unfinished, found)
+            compress(batched, model, input_ids, folder, where, quiet, unfinished, found)
         except Exception:  # only a run that was cut short may go on; one at fault would fail again
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
@@ -142,11 +148,13 @@ def redecompose_model(
     if calibration is not None and spec.rank != "k+r":  # exact joining weighs nothing
         inputs["calibration"] = calibration
         input_ids = read_calibration(calibration, find_tokenizer(model))
+    taken: dict[str, int] = {}
     with (
         on_device(device, LOWER_BATCH) as where,
-        new_artifact(out, spec, inputs, str(where), folder=True) as folder,
+        new_artifact(out, spec, inputs, str(where), folder=True, taken=taken) as folder,
     ):
-        redecompose(spec, model, adapter, input_ids, folder, where, quiet)
+        batched = spec if input_ids is None else settled(spec, model, input_ids, where, taken)
+        redecompose(batched, model, adapter, input_ids, folder, where, quiet)
 
 
 def export_model(spec: ExportSpec, model: Path, out: Path) -> None:

@@ -61,7 +61,7 @@ def compress(
     survey: Place | None = None,
     form: str | None = None,
     dtype: str | None = None,
-    batch: int | None = None,
+    batch: int | str | None = None,
     offload: bool | str | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -79,7 +79,7 @@ def compress(
         survey: The file that ``survey`` has made of this model with this calibration, where the method asks for one.
         form: ``factored``, or ``dense`` for factors multiplied out.
         dtype: ``float32``, ``float16``, ``bfloat16`` or ``auto``, the model's own.
-        batch: Windows a forward pass; lower it when out of memory.
+        batch: Windows a forward pass; lower it when out of memory. ``auto``: as many as memory is free for.
         offload: Keep activations in the CPU's memory, or with ``disk`` in a file beside ``out``.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
         quiet: No progress bar.

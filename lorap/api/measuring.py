@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorap.api.batch import settled
 from lorap.api.chosen import checked, corpus_of, sealed
 from lorap.api.devices import on_device
 from lorap.artifacts.meta import new_artifact
@@ -49,18 +50,25 @@ def measure(
     """
     inputs = {"model": model} | ({"adapter": adapter} if adapter else {})
     inputs |= {role: path for role, path in files.items() if role in ("text", "calibration")}
+    taken: dict[str, int] = {}
     with (
         on_device(device, KNOBS[type(spec)]) as where,
-        new_artifact(out, spec, inputs, str(where)) if out else nullcontext() as partial,
+        new_artifact(out, spec, inputs, str(where), taken=taken) if out else nullcontext() as partial,
     ):
-        result = _result(spec, model, adapter, files, where, quiet)
+        result = _result(spec, model, adapter, files, where, quiet, taken)
         if partial is not None:
             write_json(partial, result)
     return result
 
 
 def _result(
-    spec: Measure, model: Path, adapter: Path | None, files: Mapping[str, Path], device: "torch.device", quiet: bool
+    spec: Measure,
+    model: Path,
+    adapter: Path | None,
+    files: Mapping[str, Path],
+    device: "torch.device",
+    quiet: bool,
+    taken: dict[str, int],
 ) -> dict[str, Any]:
     from lorap.data.calibration import read_calibration
     from lorap.evaluation.cost import measure_cost
@@ -74,7 +82,7 @@ def _result(
 
     if isinstance(spec, SpectraSpec):
         windows = read_calibration(files["calibration"], find_tokenizer(model))
-        return measure_spectra(model, windows, device, spec.batch, quiet)
+        return measure_spectra(model, windows, device, settled(spec, model, windows, device, taken).at_once(), quiet)
     if isinstance(spec, ZeroshotSpec):
         import lm_eval  # noqa: F401  (before a model is loaded, which may take minutes)
     dtype = DTYPES.get(spec.dtype)
@@ -143,7 +151,7 @@ def cost_spec(params: Params, *, dtype: str = "auto") -> CostSpec:
     return sealed(CostSpec, cost=params.evaluate.cost, dtype=dtype)
 
 
-def spectra_spec(params: Params, *, calibration: Path, batch: int | None = None) -> SpectraSpec:
+def spectra_spec(params: Params, *, calibration: Path, batch: int | str | None = None) -> SpectraSpec:
     """Windows a forward pass; the calibration file itself is no setting."""
     return sealed(SpectraSpec, batch=params.compress.batch if batch is None else batch)
 

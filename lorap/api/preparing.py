@@ -81,7 +81,7 @@ def survey(
     out: Place,
     *,
     dtype: str | None = None,
-    batch: int | None = None,
+    batch: int | str | None = None,
     offload: bool | str | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -94,7 +94,7 @@ def survey(
         calibration: The file that ``calibrate`` has made.
         out: The safetensors file to make.
         dtype: To compute in: ``float32``, ``float16``, ``bfloat16`` or ``auto``, the model's own.
-        batch: Windows a forward pass; lower it when out of memory.
+        batch: Windows a forward pass; lower it when out of memory. ``auto``: as many as memory is free for.
         offload: Keep activations in the CPU's memory, or with ``disk`` in a file beside ``out``.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
         quiet: No progress bar.

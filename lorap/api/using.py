@@ -141,7 +141,7 @@ def redecompose(
     *,
     rank: str | int = "k+r",
     calibration: Place | None = None,
-    batch: int | None = None,
+    batch: int | str | None = None,
     device: str = "auto",
     quiet: bool = False,
     params: Place | None = None,
@@ -154,7 +154,7 @@ def redecompose(
         out: The folder to make.
         rank: ``k+r`` is exact; ``k`` or a number truncates.
         calibration: The file whose activations weigh a truncation.
-        batch: Windows a forward pass; lower it when out of memory.
+        batch: Windows a forward pass; lower it when out of memory. ``auto``: as many as memory is free for.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
         quiet: No progress bar.
         params: Settings to read in place of ./params.yaml.

@@ -28,6 +28,7 @@ def new_artifact(
     device: str = "cpu",
     folder: bool = False,
     origin: Mapping[str, str] | None = None,
+    taken: Mapping[str, int] | None = None,
 ) -> Iterator[Path]:
     """Yields a private path to fill, which becomes ``out`` with its meta.json when the block ends well.
 
@@ -38,6 +39,7 @@ def new_artifact(
         device: Where the work ran.
         folder: Make a folder.
         origin: Where data from outside came from; it may be filled in until the block ends.
+        taken: Numbers that the job chose where the settings left them to it; likewise.
     """
     started = time.monotonic()
     ids = {role: artifact_id(path) for role, path in inputs.items()}
@@ -47,7 +49,7 @@ def new_artifact(
     ):
         yield partial
         files = {file.name: sha256_file(file) for file in sorted(partial.iterdir())} if folder else sha256_file(partial)
-        write_json(beside or partial / META, make_meta(spec, ids, files, started, device, origin))
+        write_json(beside or partial / META, make_meta(spec, ids, files, started, device, origin, taken))
 
 
 def make_meta(
@@ -57,6 +59,7 @@ def make_meta(
     started: float,
     device: str = "cpu",
     origin: Mapping[str, str] | None = None,
+    taken: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """The content of a meta.json.
 
@@ -67,12 +70,14 @@ def make_meta(
         started: When the work began, by the monotonic clock.
         device: Where the work ran.
         origin: Where data from outside came from.
+        taken: Numbers that the job chose where the settings left them to it.
     """
     settings = json.loads(spec.canonical())
     return {
         "spec": settings,
         "inputs": dict(ids),
         "origin": dict(origin or {}),
+        **({"taken": dict(taken)} if taken else {}),
         "id": content_id(settings, ids, files),
         "sha256": files,
         "versions": _versions(),

@@ -13,6 +13,7 @@ from lorap.artifacts.codehash import code_hash
 from lorap.model.layer_plan import Form
 from lorap.settings.method import Method
 from lorap.settings.schema import (
+    Batch,
     Calibrate,
     Cost,
     Count,
@@ -49,6 +50,18 @@ class Spec(Strict):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
+class Batched(Spec):
+    """Base of the settings of steps that pass calibration windows through a model, ``batch`` at once."""
+
+    batch: Batch
+
+    def at_once(self) -> int:
+        """The batch as a number, which the job has put in the place of ``auto``."""
+        if self.batch == "auto":
+            raise ValueError("batch: no number has been chosen")
+        return self.batch
+
+
 class FetchSpec(Spec):
     """A model by source."""
 
@@ -68,7 +81,7 @@ class CalibrateSpec(Spec):
     seed: int
 
 
-class CompressSpec(Spec):
+class CompressSpec(Batched):
     """A method at a sparsity, and how it is computed and stored."""
 
     module = "lorap.compression.run"
@@ -76,7 +89,6 @@ class CompressSpec(Spec):
     sparsity: Sparsity
     form: Form
     dtype: Dtype
-    batch: Count
     offload: Offload
 
     def modules(self) -> set[str]:
@@ -84,13 +96,12 @@ class CompressSpec(Spec):
         return super().modules() | self.method.modules()
 
 
-class SurveySpec(Spec):
+class SurveySpec(Batched):
     """How a dense model is surveyed."""
 
     module = "lorap.compression.surveying"
     survey: Survey
     dtype: Dtype
-    batch: Count
     offload: Offload
 
 
@@ -103,12 +114,11 @@ class TuneSpec(Spec):
     seed: int
 
 
-class RedecomposeSpec(Spec):
+class RedecomposeSpec(Batched):
     """The rank to factor at: ``k+r`` joins the factors and is exact, ``k`` and a number truncate."""
 
     module = "lorap.tuning.rejoin"
     rank: Literal["k+r", "k"] | Count
-    batch: Count
 
 
 class ExportSpec(Spec):
@@ -152,11 +162,10 @@ class ZeroshotSpec(Spec):
     dtype: Dtype
 
 
-class SpectraSpec(Spec):
+class SpectraSpec(Batched):
     """Activation-weighted spectra of a dense model's weights."""
 
     module = "lorap.evaluation.spectra"
-    batch: Count
 
 
 class SuiteSpec(Spec):

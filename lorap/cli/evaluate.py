@@ -30,7 +30,7 @@ def _perplexity_options(parser: ArgumentParser) -> None:
     parser.add_argument("--seqlen", type=int, default=128, metavar="N", help="tokens a window (default: 128)")
     parser.add_argument("--windows", type=int, metavar="N", help="only the first so many (default: all)")
     _add_adapter(parser)
-    options.add_batch(parser)
+    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
     parser.add_argument("--special-tokens", choices=["text", "token"], help="how '<unk>' is read (default: text)")
     parser.add_argument("--dtype", help="to compute in (default: the folder's)")
     options.add_device(parser)

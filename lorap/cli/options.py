@@ -50,7 +50,12 @@ def add_device(parser: ArgumentParser) -> None:
 
 def add_batch(parser: ArgumentParser) -> None:
     """How much is computed at once."""
-    parser.add_argument("--batch", type=int, metavar="N", help="windows a forward pass; lower it when out of memory")
+    about = "windows a forward pass; lower it when out of memory"
+    parser.add_argument("--batch", type=_number_or_name, metavar="N|auto", help=about)
+
+
+def _number_or_name(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def add_offload(parser: ArgumentParser) -> None:

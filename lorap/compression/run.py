@@ -65,7 +65,7 @@ def compress(
     dense_stream = any(worker.dense_stream for worker in spec.method.workers)
     dtype = config.dtype or torch.float32
     store = Store(spec.offload, device, out.parent)
-    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.batch, store, dense_stream)
+    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.at_once(), store, dense_stream)
     place = out if unfinished is None or spec.form == "dense" else unfinished  # factors are lost in the dense form
     progress = Progress(place, plan.compressed)
 

@@ -79,7 +79,7 @@ def score_units(
         raise ValueError(f"{others[0]}: nothing is compressed in this sweep, so that there is one stream only")
     windows = max(treatment.gradients for treatment in treatments)
     store = Store(spec.offload, device, beside)
-    loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.batch, store)
+    loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.at_once(), store)
     sweep = tqdm(loop, total=len(loop), desc="score", unit="layer", disable=quiet)
     scores: list[Mapping[str, Tensor]] = []
     seen_by_layer, inputs = [], []

@@ -62,7 +62,7 @@ def survey_model(
     config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
     dense = skeleton(config)
     store = Store(spec.offload, device, beside)
-    loop = LayerLoop(dense, model, input_ids, config.dtype, device, spec.batch, store)
+    loop = LayerLoop(dense, model, input_ids, config.dtype, device, spec.at_once(), store)
     shape = layer_shapes(dense)
     wants = [Want(name, "gram", blocks=shape[0].heads if name == "attention_out" else 1) for name in INPUTS]
     warn_of_few_tokens(wants, shape[0], input_ids.numel())

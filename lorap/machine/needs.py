@@ -13,13 +13,14 @@ from lorap.machine.need import MIB, Need
 from lorap.machine.streaming import Model
 from lorap.machine.worked import compressing_work, surveying_work
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
-from lorap.settings.schema import Calibrate, Offload, Tune
+from lorap.settings.schema import Batch, Calibrate, Offload, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
 
 LIBRARIES = 480 * MIB  # Python, torch and transformers
 HARNESS = 250 * MIB  # lm-eval, datasets and peft
 TEXT = {"pydoc": 100 * MIB, "files": 4096 * MIB, "instructions": 1024 * MIB}  # read whole, and as tokens
 WHEEL = 2048 * MIB  # a model from a package, unpacked; PyPI takes no large ones
+ASSUMED = 16  # windows at once, where the job is to choose by the memory that it gets
 UNPACKING = 6  # bytes in memory for each of a GGUF file, of some 4 bits a weight
 
 DOWNLOAD = 12 * 60  # minutes
@@ -89,7 +90,7 @@ def _with_scores(need: Need, sizes: Sizes, spec: CompressSpec, windows: Calibrat
     return replace(need, device=need.device + kept, work=work)
 
 
-def spectra(sizes: Sizes, windows: Calibrate, batch: int) -> Need:
+def spectra(sizes: Sizes, windows: Calibrate, batch: Batch) -> Need:
     """A layer at a time: its weights and their eigenvalues."""
     layer = sizes.layer * sizes.width()
     return _layer_by_layer(
@@ -162,14 +163,15 @@ def report() -> Need:
 
 
 def _layer_by_layer(
-    sizes: Sizes, windows: Calibrate, batch: int, layer: int, workspace: int, operations: int, dtype: str = "auto"
+    sizes: Sizes, windows: Calibrate, batch: Batch, layer: int, workspace: int, operations: int, dtype: str = "auto"
 ) -> Need:
     """The need of a step that streams a model: a layer, the inputs of all windows, and a pass or a factorisation.
 
     The file of weights is mapped, not read: its pages count as the job's until the system wants them back.
     """
     width, tokens = sizes.width(dtype), windows.nsamples * windows.seqlen
-    device = layer + _inputs(sizes, windows, dtype) + max(workspace, _pass(sizes, batch * windows.seqlen, width))
+    at_once = (ASSUMED if batch == "auto" else batch) * windows.seqlen
+    device = layer + _inputs(sizes, windows, dtype) + max(workspace, _pass(sizes, at_once, width))
     host = LIBRARIES + _mapped(sizes) + sizes.vocabulary * sizes.hidden * width
     return Need(host, device, 2 * tokens * sizes.layers * sizes.layer, sizes.layers * operations)
 

@@ -1,8 +1,8 @@
 """What may stand in params.yaml: one model a section, nothing unknown, numbers that are numbers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainValidator
 
 from lorap.model.layer_plan import Form
 from lorap.settings.method import Method
@@ -18,8 +18,15 @@ def _in_a_name(sparsity: float) -> float:
     return sparsity
 
 
+def _count_or_auto(value: Any) -> int | str:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("should be a whole number of at least 1, or 'auto'")
+
+
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Batch = Annotated[int | Literal["auto"], PlainValidator(_count_or_auto)]  # windows; auto: as many as memory is free for
 Window = Annotated[int, Field(ge=2)]  # tokens, of which all but the first are scored
 Offload = Literal[False, True, "disk"]  # keep activations in the CPU's memory, or in a file
 KeptAs = Literal["adapter", "exact", "truncated"]  # what becomes of a tuned model
@@ -37,12 +44,13 @@ class Calibrate(Strict):
 class Compress(Strict):
     """How compression runs and in which form it is stored.
 
-    ``dtype: auto`` keeps the model's; ``offload`` keeps a layer's inputs in the CPU's memory, or on the disk.
+    ``dtype: auto`` keeps the model's; ``batch`` windows pass at once; ``offload`` keeps a layer's inputs in the CPU's
+    memory, or on the disk.
     """
 
     dtype: Dtype
     form: Form
-    batch: Count
+    batch: Batch
     offload: Offload
 
 

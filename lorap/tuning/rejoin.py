@@ -60,7 +60,7 @@ def redecompose(
     adapter = read_adapter(adapter_folder, model)
     plans, target_config = plans_again(config, model, adapter, spec.rank)
     target = skeleton(target_config)
-    loop = LayerLoop(model, folder, input_ids, dtype, device, spec.batch) if input_ids is not None else None
+    loop = LayerLoop(model, folder, input_ids, dtype, device, spec.at_once()) if input_ids is not None else None
     weights = loop.weights if loop is not None else open_weights(folder, model)
     errors: list[Errors] = []
 
