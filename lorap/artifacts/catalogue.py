@@ -10,6 +10,11 @@ TABLES = {
     "keep_least": "FFN: the settings of its treatment",
     "calibration": "Calibration: corpus and size",
     "seeds": "Calibration seeds: mean, standard deviation and count",
+    "ratio": "Perplexity over that of the grid's first method with the same calibration windows, and the geometric "
+    "mean over the texts; mean and deviation over seeds",
+    "steps": "What each part of a method adds: the same geometric mean, by the text that was calibrated on",
+    "paired": "Zero-shot accuracy above that of the grid's first method on the same documents, in points of the mean "
+    "over the tasks",
     "timing": "Memory, latency and throughput (they vary from run to run)",
     "tuning_cost": "Time and memory of tuning (they vary from run to run)",
 }
@@ -18,6 +23,8 @@ FIGURES = {
     "zeroshot": "Zero-shot accuracy against sparsity, by method",
     "tuning": "Loss during tuning: on the training rows (thin) and on held-out rows (with markers)",
     "allocation": "Perplexity against the allocation, by treatment of the attention",
+    "kept": "What each part of a layer keeps of its weights, at every sparsity, where a method gives layers shares of "
+    "their own. There is one set of curves for each way of sharing, under the first method that has it",
     "pareto_parameters": "Perplexity against parameters; the line joins the models that no smaller one beats",
     "pareto_latency": "Perplexity against the time to read a prompt, which varies from run to run",
     "error_by_layer": "Relative error of the compressed weights by layer, in the norm that the method minimises and, "

@@ -90,6 +90,15 @@ def describe(path: Path) -> Description:
     )
 
 
+def plans_of(folder: Path) -> tuple[LayerShape, list[LayerPlan]]:
+    """The shape of a compressed model's layers before compression, and their plans.
+
+    Raises:
+        LorapError: Its configuration is missing or damaged.
+    """
+    return _layers(folder / CONFIG, read_raw_config(folder / CONFIG))
+
+
 def read_header(files: list[Path]) -> Header:
     """The names, shapes and dtypes of the tensors in safetensors files, and their metadata.
 
@@ -134,7 +143,7 @@ def _content(path: Path, header: Header, meta: dict[str, Any]) -> tuple[str, dic
 
 def _layers(file: Path, config: dict[str, Any]) -> tuple[LayerShape, list[LayerPlan]]:
     """The shape of the layers before compression, and their plans."""
-    section = config[SECTION]
+    section = config.get(SECTION)
     layers = section.get("layers") if isinstance(section, dict) else None
     if not isinstance(layers, list):
         raise LorapError(f"{file}: {SECTION}.layers: expected the plan of every layer")

@@ -12,6 +12,8 @@ from lorap.errors import LorapError
 from lorap.methods.registry import SLOTS, options
 from lorap.report.tables.ablations import SEED_KEYS, SET
 from lorap.report.tables.main_table import DIFFERENCE, KEYS
+from lorap.report.tables.paired_table import ABOVE, ERROR, TIMES
+from lorap.report.tables.ratio_tables import DEVIATION, STEP_KEYS
 from lorap.report.tables.sourced import CELL, SOURCE
 from lorap.report.tables.tuning_tables import BASE, CHANGE
 from lorap.workflow.snapshot import Tables
@@ -22,6 +24,8 @@ ROW_KEYS = {
     "tuning.csv": (*BASE, "tuning"),
     "redecompose.csv": (CELL, "tuning", "kept_as"),
     "seeds.csv": (*SEED_KEYS, *SET),
+    "ratio.csv": (*SEED_KEYS, *SET),
+    "steps.csv": STEP_KEYS,
     catalogue.SWEEP: (CELL, "text"),
 }
 PUBLISHED_KEYS = (*KEYS, SOURCE)
@@ -40,7 +44,7 @@ WORDS = {
     CELL,
 }  # settings, not results
 # Differences and spreads of numbers that are compared themselves: a relative tolerance means nothing there.
-DERIVED = (DIFFERENCE.format(""), CHANGE, " deviation")
+DERIVED = (DIFFERENCE.format(""), CHANGE, DEVIATION.format(""), ABOVE, ERROR, TIMES)
 
 
 @dataclass(frozen=True)

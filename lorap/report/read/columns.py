@@ -1,6 +1,7 @@
 """The settings of a grid's methods as columns; which treatments there are is not known here."""
 
 from lorap.artifacts.specs import ReportSpec
+from lorap.methods.registry import NONE, SLOTS
 from lorap.settings.method import Method
 
 PARTS = ("attention", "ffn")  # the sub-layers, and the columns that name their treatment
@@ -21,6 +22,16 @@ def part_of(method: Method, part: str) -> tuple[Setting, ...]:
     """What a method does to a sub-layer: the treatment and its options."""
     columns = method.columns()
     return tuple(columns[name] for name in (part, *_options(method, part)))
+
+
+def parts_of(method: Method) -> dict[str, str]:
+    """The parts of a method in words: their names, and where halves of a part are named, these too."""
+    found: dict[str, str] = {}
+    for slot in SLOTS:
+        settings = getattr(method, slot).model_dump() if getattr(method, slot) else {"name": NONE}
+        halves = [f"{name} {value}" for name, value in settings.items() if name != "name" and isinstance(value, str)]
+        found[slot] = ", ".join([settings["name"], *halves])
+    return found
 
 
 def _options(method: Method, part: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from lorap.artifacts.names import TIMING
 from lorap.artifacts.places import jobs, measured, output
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.read.results import read_optional
-from lorap.report.read.scores import COST, TUNING
+from lorap.report.read.scores import ALL_TEXTS, COST, TUNING
 
 FILES = {"perplexity": names.PERPLEXITY, "zero-shot": names.ZEROSHOT, COST: names.COST}  # by a measure's first word
 WALL = "wall_seconds"
@@ -73,10 +73,12 @@ def measure_facts(provenance: Mapping[str, Any], cell: Cell, measure: str) -> li
     """By which protocol, software and machine a cell was measured."""
     if measure == TUNING:
         return [("measured", "while tuning"), *_software(provenance.get(output("tune", cell).name, {}))]
-    kind, _, name = measure.partition(" ")
+    kind = measure.partition(" ")[0]
     meta = provenance.get(f"{measured(cell)}/{FILES[kind]}", {})
-    protocol = _part(meta.get("protocol", {}), kind, name)
-    return [("protocol", f"{measure}: {_listed(protocol)}"), *_run("measured", meta), *_software(meta)]
+    protocol = meta.get("protocol", {})
+    named = [f"{kind} {text}" for text in protocol] if measure == ALL_TEXTS else [measure]
+    protocols = [("protocol", f"{one}: {_listed(_part(protocol, *one.partition(' ')[::2]))}") for one in named]
+    return [*protocols, *_run("measured", meta), *_software(meta)]
 
 
 def _protocol(content: Any) -> Any:

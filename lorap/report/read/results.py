@@ -1,5 +1,6 @@
 """What a grid's result files say, as one row a cell; a missing file leaves its cells empty."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,7 +12,7 @@ from lorap.artifacts.places import measured, output
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import read_json
 from lorap.report.read.columns import setting_columns
-from lorap.report.read.scores import score_columns, task_scores
+from lorap.report.read.scores import SEVEN, score_columns, task_scores
 from lorap.settings.schema import KeptAs
 
 SETTINGS = ["model", "method", "sparsity", "calibration", "tuning", "kept_as"]
@@ -106,6 +107,27 @@ def read_tunings(spec: ReportSpec, folder: Path) -> dict[Cell, dict[str, Any]]:
         place = folder / output("tune", cell).path
         if history := read_optional(place / names.HISTORY):
             found[cell] = history | (read_optional(place / names.TIMING) or {})
+    return found
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Whether each document of a task was answered rightly, by the metric that counts, and a hash of what was asked."""
+
+    right: list[bool]
+    asked: str
+
+
+def read_answers(spec: ReportSpec, folder: Path) -> dict[str, dict[str, Answers]]:
+    """The answers of the grid's cells that have some, by the path of the cell and the task."""
+    found: dict[str, dict[str, Answers]] = {}
+    for cell in all_cells(spec.grid):
+        content = read_optional(folder / measured(cell) / names.ZEROSHOT) or {}
+        kept = content.get("answers", {})
+        if tasks := [task for task in (spec.zeroshot.tasks if spec.zeroshot else ()) if task in kept]:
+            asked = {task: content["protocol"]["tasks"][task]["prompts_sha256"] for task in tasks}
+            digits = {task: kept[task][SEVEN.get(task, "acc")] for task in tasks}
+            found[cell.path] = {task: Answers([d == "1" for d in digits[task]], asked[task]) for task in tasks}
     return found
 
 

@@ -10,6 +10,8 @@ from lorap.report.read.columns import options_of
 from lorap.report.tables.ablations import ablation, seeds_table
 from lorap.report.tables.cost_tables import cost_table, timing_table, tuning_cost_table
 from lorap.report.tables.main_table import main_table
+from lorap.report.tables.paired_table import paired_table
+from lorap.report.tables.ratio_tables import ratio_table, steps_table
 from lorap.report.tables.sourced import Table
 from lorap.report.tables.tuning_tables import redecompose_table, tuning_table
 
@@ -23,11 +25,14 @@ TABLES: dict[str, Callable[[ReportSpec, pd.DataFrame], Table]] = {
     "keep_least": ablation(lambda spec: options_of(spec, "ffn")),
     "calibration": ablation(lambda spec: ["calibration"]),
     "seeds": seeds_table,
+    "ratio": ratio_table,
+    "steps": steps_table,
     "timing": timing_table,
 }
 
 
 def make_tables(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> dict[str, Table]:
-    """All tables, those of the results and that of the tunings' own records."""
+    """All tables, those of the results, and those of single answers and of the tunings' own records."""
     tables = {name: make(spec, results) for name, make in TABLES.items()}
-    return tables | {"tuning_cost": tuning_cost_table(spec, results, folder)}
+    records = {"paired": paired_table, "tuning_cost": tuning_cost_table}
+    return tables | {name: make(spec, results, folder) for name, make in records.items()}

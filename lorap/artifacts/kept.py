@@ -1,0 +1,28 @@
+"""What the layers of a compressed model keep of their weights, by what its configuration says; no weights are read."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lorap.artifacts.description import plans_of
+from lorap.model.layer_plan import FFN, VALUES, LayerPlan, LayerShape
+
+PIECES = {"q, k": ("q_proj", "k_proj"), "v, o": VALUES, "FFN": FFN}
+
+
+def kept_shares(folder: Path) -> list[dict[str, float]]:
+    """For every layer the share of its weights that each piece of it keeps, in (0, 1].
+
+    Raises:
+        LorapError: The configuration is damaged.
+    """
+    shape, plans = plans_of(folder)
+    return [{name: _kept(plan, shape, names) for name, names in PIECES.items()} for plan in plans]
+
+
+def _kept(plan: LayerPlan, shape: LayerShape, names: tuple[str, ...]) -> float:
+    """What some projections store over their dense weights; the layer's other numbers cancel out."""
+    shared = tuple(group for group in plan.shared if not set(group) & set(names))
+    whole = replace(plan, ranks=plan.ranks | dict.fromkeys(names), shared=shared)
+    both = [[sizes[name] for name in names] for sizes in (plan.sizes(shape), shape.sizes)]
+    left, dense = (sum(out * inp for out, inp in sizes) for sizes in both)
+    return (left - whole.stored(shape) + plan.stored(shape)) / dense
