@@ -46,8 +46,7 @@ def steps_table(spec: ReportSpec, results: pd.DataFrame) -> Table:
     ratios = _ratios(spec, with_first(spec, untuned, list(spec.perplexity)))
     ratios = ratios[ratios.groupby(["model", "sparsity"])["method"].transform("nunique") > 1]
     sets = _labels(spec)
-    order = {name: place for place, name in enumerate(_methods(spec))}
-    ratios = ratios.assign(order=ratios.method.map(order), set=ratios.calibration.map(sets))
+    ratios = ratios.assign(order=ratios.method.map(_methods(spec).index), set=ratios.calibration.map(sets))
     rows: list[dict[str, Any]] = []
     origins: dict[tuple[int, str], Origin] = {}
     for key, group in ratios.sort_values(["model", "sparsity", "order"]).groupby(STEP_KEYS, sort=False):
@@ -74,10 +73,9 @@ def with_first(spec: ReportSpec, results: pd.DataFrame, columns: list[str]) -> p
     first = cells[cells.method == first_method(spec)]
     renamed = first[[*ALIKE, CELL, *columns]].rename(columns={name: BASE.format(name) for name in (CELL, *columns)})
     both = cells.merge(renamed, on=ALIKE)
-    order = {name: place for place, name in enumerate(dict.fromkeys(chosen.corpus for chosen in sets))}
-    return both.sort_values(
-        ["model", "tuned", "corpus", "sparsity"], key=lambda c: c.map(order) if c.name == "corpus" else c, kind="stable"
-    )
+    named = {"corpus": list(dict.fromkeys(chosen.corpus for chosen in sets)), "method": _methods(spec)}
+    keys = ["model", "tuned", "corpus", "sparsity", "method"]
+    return both.sort_values(keys, key=lambda c: c.map(named[c.name].index) if c.name in named else c, kind="stable")
 
 
 def first_method(spec: ReportSpec) -> str | None:
