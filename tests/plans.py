@@ -1,6 +1,7 @@
 """Random plans of layers, everything that a plan can say, and random models of them in folders."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,11 @@ def planned_folder(config: PreTrainedConfig, out: Path, seed: int) -> tuple[Path
     fields = config.to_dict()
     biases = all(switch in fields for switch in BIAS_SWITCHES.values())
     plans = [random_plan(shape, draw, biases) for shape in layer_shapes(skeleton(config))]
+    return save_planned(config, plans, out, seed), plans
+
+
+def save_planned(config: PreTrainedConfig, plans: Sequence[LayerPlan], out: Path, seed: int = 0) -> Path:
+    """A random model of these plans in a folder without a tokenizer."""
     target = factored_config(config, plans)
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(target)
@@ -58,4 +64,4 @@ def planned_folder(config: PreTrainedConfig, out: Path, seed: int) -> tuple[Path
             else:
                 tensor.normal_(std=0.2)
     model.save_pretrained(out)
-    return out, plans
+    return out

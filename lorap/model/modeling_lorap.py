@@ -1,14 +1,14 @@
 """A LLaMA-shaped model whose layers are as small as a plan makes them, as written by lorap (Apache-2.0).
 
-This file travels with every factored checkpoint and needs only torch and transformers:
-``AutoModelForCausalLM.from_pretrained(DIR, trust_remote_code=True)``.
+It travels with every factored checkpoint: ``AutoModelForCausalLM.from_pretrained(DIR, trust_remote_code=True)``.
 """
 
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from transformers import AutoConfig, AutoModel, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
@@ -18,9 +18,8 @@ FORMAT = 2  # of ``config.lorap``; folders without a version are of the first, w
 class LorapConfig(PreTrainedConfig):
     """The configuration of the original model, its type, and what every layer became.
 
-    ``lorap["layers"][i]`` is the plan of a layer: ``ranks`` by projection (None: dense), ``channels``, ``heads`` and
-    ``kv_heads`` (0: the sub-layer is gone), ``value_dim`` (the head dimension of v and o, or one a key-value head),
-    ``shared`` right factors, the ``storage`` of factors that are not plain, and added ``biases``.
+    A plan in ``lorap["layers"]`` has ``ranks`` (None: dense), ``channels``, ``heads`` and ``kv_heads`` (0: gone),
+    ``value_dim`` (of v and o, or one a key-value head), ``shared`` right factors, ``storage`` of others, ``biases``.
     """
 
     model_type = "lorap"
@@ -31,9 +30,7 @@ class LorapConfig(PreTrainedConfig):
         """The configuration of the original model, from which the dense parts are built."""
         own = {"model_type", "architectures", "auto_map", "base_model_type", "lorap", "transformers_version"}
         fields = {name: value for name, value in self.to_dict().items() if name not in own}
-        base = AutoConfig.for_model(self.base_model_type, **fields)
-        base._attn_implementation = self._attn_implementation
-        return base
+        return AutoConfig.for_model(self.base_model_type, attn_implementation=self._attn_implementation, **fields)
 
 
 class LowRankLinear(nn.Module):
@@ -71,8 +68,7 @@ class PivotedLinear(nn.Module):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """(out, rank) and (rank, in)."""
-        unit = torch.eye(self.rank, dtype=self.rest.weight.dtype, device=self.rest.weight.device)
-        return torch.cat([unit, self.rest.weight])[self.order], self.right.weight
+        return torch.cat([torch.eye(self.rank).to(self.rest.weight), self.rest.weight])[self.order], self.right.weight
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
@@ -88,19 +84,35 @@ class Narrow(nn.Module):
         super().__init__()
         self.inner, self.dims, self.width, self.reads, self.bare = inner, dims, width, reads, False
 
-    def before(self, inputs: Tensor) -> Tensor:
-        """What ``inner`` reads: of o, each head without its padding."""
-        heads = zip(torch.split(inputs, self.width, -1), self.dims, strict=True) if self.reads else ()
-        return torch.cat([head[..., :dim] for head, dim in heads], -1) if self.reads else inputs
+    def narrowed(self, heads: Tensor) -> Tensor:
+        """(..., heads * width) -> (..., sum of dims)."""
+        each = zip(torch.split(heads, self.width, -1), self.dims, strict=True)
+        return torch.cat([head[..., :dim] for head, dim in each], -1)
 
-    def after(self, outputs: Tensor) -> Tensor:
-        """What the attention gets: of v, each head with zeros up to the width."""
-        heads = () if self.reads else torch.split(outputs, self.dims, -1)
-        return torch.cat([pad(head, (0, self.width - head.shape[-1])) for head in heads], -1) if heads else outputs
+    def widened(self, heads: Tensor) -> Tensor:
+        """(..., sum of dims) -> (..., heads * width)."""
+        zeros = heads.new_zeros(1).expand(*heads.shape[:-1], self.width)
+        each = [(head, zeros[..., head.shape[-1] :]) for head in torch.split(heads, self.dims, -1)]
+        return torch.cat([part for pair in each for part in pair], -1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        return self.inner(inputs) if self.bare else self.after(self.inner(self.before(inputs)))
+        outputs = self.inner(self.narrowed(inputs) if self.reads and not self.bare else inputs)
+        return outputs if self.reads or self.bare else self.widened(outputs)
+
+    def keep(self, attention: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Stands between an attention and its cache from before its forward pass on."""
+        cache = kwargs.get("past_key_values")
+        between = SimpleNamespace(update=partial(self.update, cache))
+        return args, kwargs if cache is None else kwargs | {"past_key_values": between}
+
+    def update(self, cache: Any, keys: Tensor, values: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Puts (batch, heads, tokens, width) into a cache, its values without padding, and returns all of it."""
+        (batch, heads, _, width), kept = values.shape, sum(self.dims)
+        even = nn.functional.pad(self.narrowed(values.transpose(1, 2).flatten(2)), (0, -kept % heads))
+        keys, even = cache.update(keys, even.view(batch, len(even[0]), heads, -1).transpose(1, 2), *args, **kwargs)
+        whole = self.widened(even.transpose(1, 2).flatten(2)[..., :kept])
+        return keys, whole.view(batch, -1, heads, width).transpose(1, 2)
 
 
 class Absent(nn.Module):
@@ -115,8 +127,7 @@ class Absent(nn.Module):
         """(..., hidden) -> (..., hidden), the same for every token."""
         output = torch.zeros_like(hidden_states) if self.bias is None else self.bias.expand_as(hidden_states)
         if self.layer_index is not None and past_key_values is not None:
-            token = hidden_states[:, None, :, :1]
-            past_key_values.update(token, token, self.layer_index)
+            past_key_values.update(hidden_states[:, None, :, :1], hidden_states[:, None, :, :1], self.layer_index)
         return output if self.layer_index is None else (output, None)
 
 
@@ -130,19 +141,16 @@ def reshape_layer(layer: Any, plan: dict[str, Any]) -> None:
     borrowers = [name for group in plan.get("shared", []) for name in group[1:]]  # come behind those that lend
     for name, rank in sorted(plan["ranks"].items(), key=lambda entry: entry[0] in borrowers):
         owner = layer.self_attn if hasattr(attention, name) else layer.mlp
-        if isinstance(owner, Absent):
+        if (dense := getattr(owner, name, None)) is None:
             continue
-        dense = getattr(owner, name)
         out, inp, dims = _sizes(name, dense, attention, plan)
         bias = dense.bias is not None or name in biases
         lenders = [getattr(owner, group[0]) for group in plan.get("shared", []) if name in group[1:]]
-        if rank is None:
-            small: nn.Module = nn.Linear(inp, out, bias)
-        elif plan.get("storage", {}).get(name) == "pivoted":
-            small = PivotedLinear(inp, out, rank, bias)
-        else:
-            small = LowRankLinear(inp, out, rank, bias, *lenders)
+        low: Any = PivotedLinear if plan.get("storage", {}).get(name) == "pivoted" else LowRankLinear
+        small = nn.Linear(inp, out, bias) if rank is None else low(inp, out, rank, bias, *lenders)
         setattr(owner, name, Narrow(small, dims, attention.head_dim, name == "o_proj") if dims else small)
+        if dims and name == "v_proj":
+            attention.register_forward_pre_hook(owner.v_proj.keep, with_kwargs=True)
 
 
 def _sizes(name: str, dense: nn.Linear, attention: Any, plan: dict[str, Any]) -> tuple[int, int, list[int]]:
@@ -171,10 +179,7 @@ class LorapForCausalLM(PreTrainedModel, GenerationMixin):
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 
     def __init__(self, config: LorapConfig) -> None:
         super().__init__(config)
@@ -191,10 +196,5 @@ class LorapForCausalLM(PreTrainedModel, GenerationMixin):
         out = self.model(input_ids=input_ids, **kwargs)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(out.last_hidden_state[:, kept, :])
-        if labels is not None:
-            kwargs |= {"logits": logits, "labels": labels, "vocab_size": self.config.vocab_size}
-        loss = None if labels is None else self.loss_function(**kwargs)
+        loss = None if labels is None else self.loss_function(logits, labels, self.config.vocab_size, **kwargs)
         return CausalLMOutputWithPast(loss, logits, out.past_key_values, out.hidden_states, out.attentions)
-
-
-__all__ = ["LorapConfig", "LorapForCausalLM", "LowRankLinear"]

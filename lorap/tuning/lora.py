@@ -100,7 +100,8 @@ class LoraNarrow(LoraFactors):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., in) -> (..., out)."""
         outer = cast("Narrow", self.get_base_layer())
-        return outer.after(super().forward(outer.before(x), *args, **kwargs))
+        outputs = super().forward(outer.narrowed(x) if outer.reads else x, *args, **kwargs)
+        return outputs if outer.reads else outer.widened(outputs)
 
 
 def _knows_factors(config: LoraConfig) -> LoraConfig:
