@@ -12,6 +12,7 @@ from lorap.api.batch import settled
 from lorap.artifacts.specs import RedecomposeSpec, SpectraSpec, SurveySpec
 from lorap.machine import free, needs
 from lorap.machine.need import MARGIN
+from lorap.machine.streaming import read_model
 from lorap.model.sizes import read_sizes
 from lorap.settings.schema import Calibrate, Survey
 from tests.command import succeed
@@ -41,7 +42,7 @@ def test_it_is_the_largest_whose_need_is_free(
     tiny_folder: Path, windows: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, drawn = spec_of(0.5), Calibrate(corpus="file", nsamples=len(windows), seqlen=windows.shape[1])
-    need = partial(needs.compress, read_sizes(tiny_folder / "config.json"), windows=drawn)
+    need = partial(needs.compress, read_model(tiny_folder / "config.json"), windows=drawn)
     auto = spec.model_copy(update={"batch": "auto"})
 
     def chosen(memory: float) -> int:

@@ -123,7 +123,7 @@ def test_offloading_moves_the_inputs_to_the_host(params: Params) -> None:
     inputs = 2 * 128 * 128 * 4096
     assert (here.host - there.host, there.device - here.device) == (inputs, inputs)
     assert here.memory(gpu=False) == there.memory(gpu=False)
-    disk = needs.compress(LLAMA_7B, compressing(params, offload="disk"), WINDOWS)
+    disk = needs.compress(MODEL_7B, compressing(params, offload="disk"), WINDOWS)
     assert (disk.host, disk.device) == (there.host, here.device), "the system can take its pages back"
 
 

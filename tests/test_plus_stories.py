@@ -13,8 +13,8 @@ def test_a_real_model_of_260_thousand_parameters_loses_no_more_by_lorap_plus_tha
     stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, part in (("read.txt", "calibration"), ("held-out.txt", "evaluation")):
-        Path(name).write_text(" ".join(pydoc_rows(part)), encoding="utf-8")
+    Path("read.txt").write_text(" ".join(pydoc_rows("calibration")), encoding="utf-8")
+    Path("held-out.txt").write_text(" ".join(pydoc_rows("evaluation")), encoding="utf-8")
     lorap.calibrate(stories, "c.safetensors", text="read.txt", nsamples=128, seqlen=128)
     lorap.survey(stories, "c.safetensors", "survey.safetensors", quiet=True)
     found = {}
@@ -22,5 +22,4 @@ def test_a_real_model_of_260_thousand_parameters_loses_no_more_by_lorap_plus_tha
         lorap.compress(stories, "c.safetensors", method, sparsity=0.3, method=method, survey=survey, quiet=True)
         measured = lorap.evaluate(method, "perplexity", text="held-out.txt", windows=100, quiet=True)
         found[method] = measured["perplexity"]
-    print(found)
     assert found["lorap-plus"] <= found["lorap"], found

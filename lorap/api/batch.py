@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lorap.artifacts.specs import Batched
 from lorap.machine.need import MARGIN
-from lorap.model.sizes import read_sizes
+from lorap.machine.streaming import read_model
 from lorap.settings.schema import Calibrate
 from lorap.workflow.resources import need_of
 
@@ -36,13 +36,13 @@ def settled(
     if spec.batch != "auto":
         return spec
     count, length = input_ids.shape
-    drawn, sizes = Calibrate(corpus="calibration", nsamples=count, seqlen=length), read_sizes(model / "config.json")
+    drawn, dense = Calibrate(corpus="calibration", nsamples=count, seqlen=length), read_model(model / "config.json")
 
     def of(batch: int) -> BatchedT:
         return spec.model_copy(update={"batch": batch})
 
     def bytes_of(batch: int) -> int:
-        return round(MARGIN * need_of(of(batch), lambda: sizes, drawn).device)
+        return round(MARGIN * need_of(of(batch), lambda: dense, drawn).device)
 
     batch = max(1, bisect_right(range(1, count + 1), free_memory(device), key=bytes_of))
     if taken is not None:
