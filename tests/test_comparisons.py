@@ -149,7 +149,8 @@ def test_shares_count_what_is_stored_over_the_dense_weights(folder: Path) -> Non
 def test_the_figure_has_a_curve_a_sparsity_of_the_first_method_of_each_share(spec: ReportSpec, folder: Path) -> None:
     figure = kept_figure(spec, read_results(spec, folder), folder)
     labels = [axis.get_ylabel() for axis in figure.axes]
-    assert labels == [f"share kept\nlorap-plus: {piece}" for piece in ("q, k", "v, o", "FFN")]
+    pieces = ("q, k", "v, o", "FFN")
+    assert labels == [f"share kept\n{method}: {piece}" for method in ("lorap-plus", "lorap-fast") for piece in pieces]
     curves = {str(line.get_label()): list(np.asarray(line.get_ydata())) for line in figure.axes[2].lines}
     assert curves == {"sparsity 0.2": [1, 0.8, 0.8], "sparsity 0.5": [1, 0.5, 0.5]}
     uniform = small_spec(cells=CELLS[:1])
