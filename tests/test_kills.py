@@ -92,7 +92,7 @@ def test_of_two_runs_at_once_the_second_is_refused_even_after_an_unlock(copy_of_
     assert_as_undisturbed(copy_of_made, made)
 
 
-@pytest.mark.parametrize("with_all", [True, False])
+@pytest.mark.parametrize("with_all", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_dvc_goes_on_after_a_kill(copy_of_made: Checkout, made: Checkout, with_all: bool) -> None:
     (copy_of_made.folder / REPORT).unlink()
     stage = ("dvc", "repro", "--single-item", "report@demo")
