@@ -41,6 +41,7 @@ def test_what_was_pulled_is_taken_over_and_nothing_is_made_again(pulled: Checkou
     assert not (pulled.folder / "models").exists(), "nothing needs the weights"
 
 
+@pytest.mark.slow
 def test_an_edit_before_adopt_still_runs_its_chain_alone(pulled: Checkout) -> None:
     params = pulled.params()
     params["tune"]["tiny"]["learning_rate"] = 2e-3

@@ -117,6 +117,7 @@ def test_a_folder_is_written_by_one_at_a_time(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.slow
 def test_two_commands_that_write_the_same_both_end_well(work: Path) -> None:
     compress = ["compress", "--model", "model", "--calibration", "c.safetensors", "--sparsity", "0.5", "--out", "small"]
     commands = [compress, compress, ["fetch", "model", "--out", "copy"], ["fetch", "model", "--out", "copy"]]

@@ -67,6 +67,7 @@ def test_the_command_line_offers_them(project: Path) -> None:
         assert option in told
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_uniform_one_needs_the_configuration_alone(project: Path, tiny_folder: Path) -> None:
     plan = ("lorap", "plan", "--model", tiny_folder / "config.json", "--sparsity", 0.5, "--json")
     found = json.loads(run(project, *plan, "--method", "toy").stdout)

@@ -47,7 +47,7 @@ def test_dvc_after_snakemake_has_nothing_to_do_and_shows_its_metrics(shared: Sha
     assert "lorap-0.5" in shared.origin.run("dvc", "metrics", "show", "--json")
 
 
-@pytest.mark.parametrize("remote", ["folder", "s3"])
+@pytest.mark.parametrize("remote", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
 def test_a_clone_pulls_and_adopts_and_nothing_is_made_again(shared: Shared, tmp_path: Path, remote: str) -> None:
     clone = shared.clone(tmp_path / "clone")
     clone.run("dvc", "pull", "--remote", remote)
@@ -130,6 +130,7 @@ def test_an_object_that_is_missing_costs_its_chain_alone(shared: Shared, tmp_pat
     assert steps_of(clone.run("snakemake", "-n")) == CHAIN
 
 
+@pytest.mark.slow
 def test_a_damaged_object_is_refused_where_the_remote_is_verified(shared: Shared, tmp_path: Path) -> None:
     clone = shared.clone(tmp_path / "clone", shared.store_with_damage(shared.adapter(), "damaged"))
     assert "results/demo/tune" in clone.run("dvc", "pull", ok=False)
