@@ -31,12 +31,12 @@ snakemake_inside.show_failed_logs()
 
 
 wildcard_constraints:
-    grid=r"[A-Za-z0-9._-]+",
-    model=r"[A-Za-z0-9._-]+",
-    calibration=r"[A-Za-z0-9._-]+",
-    method=r"[A-Za-z0-9._-]+",
+    grid=r"[A-Za-z0-9._+-]+",
+    model=r"[A-Za-z0-9._+-]+",
+    calibration=r"[A-Za-z0-9._+-]+",
+    method=r"[A-Za-z0-9._+-]+",
     sparsity=r"[0-9.]+",
-    tuning=r"[A-Za-z0-9._-]+",
+    tuning=r"[A-Za-z0-9._+-]+",
     kept_as=r"exact|truncated",
 
 

@@ -63,6 +63,7 @@ class Probe(Untouched):
 
     slot: ClassVar[Slot] = "ffn"
     seen: ClassVar[list[Seen]] = []
+    swept: ClassVar[bool] = True
     gradients: ClassVar[int] = 2
     dense_stream: ClassVar[bool] = True
 

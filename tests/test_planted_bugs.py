@@ -45,8 +45,8 @@ def factors_on_the_cpu(patch: Patch) -> None:
 
 
 def channels_on_the_cpu(patch: Patch) -> None:
-    kept = channels.kept_channels
-    patch.setattr(channels, "kept_channels", lambda *arguments: kept(*arguments).cpu())
+    kept = channels.kept_units
+    patch.setattr(channels, "kept_units", lambda *arguments: kept(*arguments).cpu())
 
 
 def windows_left_where_they_are_stored(patch: Patch) -> None:

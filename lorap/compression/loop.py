@@ -36,6 +36,7 @@ class LayerLoop:
         batch: Windows that go through a layer at once.
         store: Where the inputs of a layer are kept; None means on the device.
         dense_stream: Also carry the activations of the dense model, which takes their memory once more.
+        measured: How many layers are measured on each stream, which need not pass those behind; None means all.
 
     ``streams`` are the inputs of the layer at work, (windows, tokens, hidden); ``before`` inputs of its projections as
     they were before anything of it was compressed, by name; ``token_weights``, (windows, tokens), how much each token
@@ -52,9 +53,11 @@ class LayerLoop:
         batch: int,
         store: Store | None = None,
         dense_stream: bool = False,
+        measured: Mapping[Stream, int] | None = None,
     ) -> None:
         self.model = copy.deepcopy(model)  # its layers are filled and changed, the caller's skeleton is not
         self._count = len(decoder_layers(self.model))
+        self._measured = measured or {}
         self.weights = open_weights(folder, model)
         self.dtype, self.device, self.batch = dtype, device, batch
         self.store = store or Store(False, device)
@@ -158,11 +161,11 @@ class LayerLoop:
 
     @torch.no_grad()
     def advance(self, index: int, layer: nn.Module, stream: Stream = "compressed", to_the_end: bool = False) -> None:
-        """Replaces the inputs of a layer by its outputs, the inputs of the next one; the last layer's by request.
+        """Replaces the inputs of a layer by its outputs, the next one's inputs; the last measured one's by request.
 
         What passes of the dense stream says how much every token counts in weighted statistics.
         """
-        if stream not in self.streams or (index + 1 == len(self) and not to_the_end):
+        if stream not in self.streams or (index + 1 >= self._measured.get(stream, len(self)) and not to_the_end):
             return
         hidden = self.streams[stream]
         weights: dict[str, list[Tensor]] = {"attention": [], "ffn": []}

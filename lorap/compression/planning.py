@@ -20,12 +20,16 @@ BIAS_SWITCHES = {"attention": "attention_bias", "ffn": "mlp_bias"}  # of the con
 
 @dataclass(frozen=True)
 class Plan:
-    """The layers of a model before and after compression, and its skeletons before and after, on the meta device."""
+    """The layers of a model before and after compression, and its skeletons before and after, on the meta device.
+
+    ``scores`` are what a sweep or a survey has said of every layer; none where there was neither.
+    """
 
     shapes: list[LayerShape]
     layers: list[LayerPlan]
     dense: PreTrainedModel
     compressed: PreTrainedModel
+    scores: Scores = ()
 
     @property
     def linear_parameters(self) -> int:
@@ -77,7 +81,7 @@ def plan_model(
     for index, (layer, shape) in enumerate(zip(layers, shapes, strict=True)):
         if form == "factored" and 0 < layer.kv_heads < shape.kv_heads:
             require_attention(compressed, index)
-    return Plan(shapes, layers, dense, compressed)
+    return Plan(shapes, layers, dense, compressed, scores)
 
 
 def allot(method: Method, shapes: Sequence[LayerShape], sparsity: float, scores: Scores) -> list[LayerPlan]:

@@ -1,6 +1,6 @@
 """Compression of a whole model: the published order of work (method.md, 2), any method."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from lorap.compression.progress import DONE, Progress
 from lorap.compression.scoring import plan_for
 from lorap.compression.store import Store
 from lorap.errors import LorapError, first_line
-from lorap.methods.seen import Behind, Seen
+from lorap.methods.seen import Behind, Seen, Stream, Want
 from lorap.model.family import linear
 from lorap.model.folder import read_config, write_companions
 from lorap.model.layer_plan import PROJECTIONS, SUBLAYER_OF
@@ -59,13 +59,17 @@ def compress(
     """
     config = read_config(model)
     plan = plan_for(spec, model, config, input_ids, device, quiet, survey, out.parent)
-    wants = {want for layer, shape in zip(plan.layers, plan.shapes, strict=True)
-             for worker in spec.method.workers for want in worker.wanted(shape, layer)}  # fmt: skip
-    warn_of_few_tokens(sorted(wants, key=str), plan.shapes[0], input_ids.numel())
+    wants = [{want for worker in spec.method.workers for want in worker.wanted(shape, layer)}
+             for layer, shape in zip(plan.layers, plan.shapes, strict=True)]  # fmt: skip
+    warn_of_few_tokens(sorted(set[Want]().union(*wants), key=str), plan.shapes[0], input_ids.numel())
+    measured: dict[Stream, int] = {
+        "compressed": _last(any(want.stream == "compressed" for want in some) for some in wants),
+        "dense": _last(any(want.stream == "dense" or want.needs_dense_outputs for want in some) for some in wants),
+    }
     dense_stream = any(worker.dense_stream for worker in spec.method.workers)
     dtype = config.dtype or torch.float32
     store = Store(spec.offload, device, out.parent)
-    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.at_once(), store, dense_stream)
+    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.at_once(), store, dense_stream, measured)
     place = out if unfinished is None or spec.form == "dense" else unfinished  # factors are lost in the dense form
     progress = Progress(place, plan.compressed)
 
@@ -89,6 +93,11 @@ def compress(
     return plan
 
 
+def _last(wanted: Iterable[bool]) -> int:
+    """How many layers there are up to the last of which something is wanted."""
+    return max((index + 1 for index, some in enumerate(wanted) if some), default=0)
+
+
 @torch.no_grad()
 def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: Method) -> dict[str, Errors]:
     """Statistics through the dense layer, compression, then the compressed layer's outputs for the next one.
@@ -108,7 +117,8 @@ def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, me
 def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: Method) -> dict[str, Errors]:
     """Measures and changes a layer in place; returns how far its weights have moved."""
     attention, ffn = method.treatments
-    layer_plan, shape, seen = plan.layers[index], plan.shapes[index], Seen()
+    layer_plan, shape = plan.layers[index], plan.shapes[index]
+    seen = Seen(scores=plan.scores[index] if plan.scores else {})
     wants = [want for worker in method.workers for want in worker.wanted(shape, layer_plan)]
     of_dense = [want for want in wants if want.stream == "dense"]
     kept_whole = {want.input for want in wants if want.kind == "before"}

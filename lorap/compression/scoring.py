@@ -14,7 +14,7 @@ from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import Plan, plan_model
 from lorap.compression.store import Store
 from lorap.errors import LorapError
-from lorap.methods.part import Treatment
+from lorap.methods.part import Worker
 from lorap.methods.seen import Seen, Want
 from lorap.model.family import layer_shapes
 from lorap.model.folder import DTYPES, skeleton
@@ -31,7 +31,7 @@ def plan_for(
     survey: Scores = (),
     beside: Path | None = None,
 ) -> Plan:
-    """The plan of a model; after a sweep that scores its units where the method's share asks for it.
+    """The plan of a model; after a sweep that scores its units where a part of the method asks for it.
 
     The configuration is given the dtype to compute in.
 
@@ -42,7 +42,7 @@ def plan_for(
     if config.dtype not in DTYPES.values():
         raise LorapError(f"{model}: dtype {config.dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
     scores = survey
-    if spec.method.share.scored and input_ids is not None:
+    if spec.method.swept and input_ids is not None:
         scores = score_units(spec, model, config, input_ids, device, quiet, beside)
     return plan_model(config, spec.method, spec.sparsity, spec.form, scores)
 
@@ -71,13 +71,13 @@ def score_units(
     Raises:
         LorapError: The model cannot be read, ids do not fit, or activations are not finite.
     """
-    treatments = spec.method.treatments
+    workers = spec.method.swept
     dense = skeleton(config)
     shape = layer_shapes(dense)[0]
-    wants = [want for treatment in treatments for want in treatment.wanted(shape, None)]
+    wants = [want for worker in workers for want in worker.wanted(shape, None)]
     if others := [want for want in wants if want != Want(want.input, want.kind)]:
         raise ValueError(f"{others[0]}: nothing is compressed in this sweep, so that there is one stream only")
-    windows = max(treatment.gradients for treatment in treatments)
+    windows = max(worker.gradients for worker in workers)
     store = Store(spec.offload, device, beside)
     loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.at_once(), store)
     sweep = tqdm(loop, total=len(loop), desc="score", unit="layer", disable=quiet)
@@ -90,15 +90,15 @@ def score_units(
             seen_by_layer.append(seen)
             inputs.append(store.keep(loop.streams["compressed"][:windows]))
         else:
-            scores.append(_scores(treatments, layer, seen))
+            scores.append(_scores(workers, layer, seen))
         loop.advance(index, layer)
     for _, layer, gradients in backward(loop, input_ids[:windows], inputs):
         seen = seen_by_layer.pop()  # so that no layer's sums outlive its turn
         seen.gradients = gradients
-        scores.insert(0, _scores(treatments, layer, seen))
+        scores.insert(0, _scores(workers, layer, seen))
     return scores
 
 
-def _scores(treatments: Sequence[Treatment], layer: nn.Module, seen: Seen) -> Mapping[str, Tensor]:
-    found = [treatment.scores(layer, seen) for treatment in treatments]
+def _scores(workers: Sequence[Worker], layer: nn.Module, seen: Seen) -> Mapping[str, Tensor]:
+    found = [worker.scores(layer, seen) for worker in workers]
     return {field: values.cpu() for part in found for field, values in part.items()}

@@ -20,8 +20,8 @@ def channel_scores(gate: Tensor, up: Tensor, down: Tensor, input_scale: Tensor, 
     return rows[0] + rows[1] + columns
 
 
-def kept_channels(scores: Tensor, count: int, keep_least: float) -> Tensor:
-    """Indices of the ``count`` channels that stay, ascending: (count,), int64.
+def kept_units(scores: Tensor, count: int, keep_least: float = 0) -> Tensor:
+    """Indices of the ``count`` units with the highest scores, channels or heads, ascending: (count,), int64.
 
     The ``keep_least`` fraction at the bottom stays too, as far as there is room for it.
     """

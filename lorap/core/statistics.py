@@ -7,7 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Kind = Literal["squares", "mean", "moment", "gram", "before", "gap"]
+from lorap.core.fluctuation import Fluctuation
+
+Kind = Literal["squares", "mean", "fluctuation", "moment", "gram", "before", "gap"]
 CROSSES = frozenset(("before", "gap"))  # moments of an input with something else
 ZERO_SCALE = 1e-4  # replaces the scale of a feature that is always 0
 STRIPS = 8  # of a Gram matrix, of which each is computed from the diagonal on
@@ -19,6 +21,7 @@ class Moments:
     Args:
         features: Width of the input.
         kinds: ``squares``, ``mean``, or ``moment``: the whole (features, features) second moment, and the mean.
+            ``fluctuation``: see ``core.fluctuation``.
             In float32, for solutions with a ridge: ``gram``, the second moment; ``before`` and ``gap``, the moments
             that other tensors have with the input, see ``methods.seen.Want``.
         device: Where the sums live.
@@ -35,6 +38,7 @@ class Moments:
         device = "cpu" if self.device.type == "mps" else device  # which has no float64
         self.squares = torch.zeros(features if "squares" in kinds else 0, dtype=torch.float64, device=device)
         self.sum = torch.zeros(features if {"mean", "moment"} & set(kinds) else 0, dtype=torch.float64, device=device)
+        self.published = Fluctuation() if "fluctuation" in kinds else None
         width = features if "moment" in kinds else 0
         self.products = torch.zeros((width, width), dtype=torch.float64, device=device)
 
@@ -46,15 +50,17 @@ class Moments:
             weights: Of the tokens, for the kinds in float32: (...).
             others: The tensors of ``before`` and ``gap``, (..., their features).
         """
+        if self.published:
+            self.published.add(inputs.reshape(-1, *inputs.shape[-2:]).float())
         inputs = inputs.reshape(-1, inputs.shape[-1]).float()
         if (CROSSES | {"gram"}) & self.kinds:
             self._add_products(inputs, weights, others)
         self.tokens += len(inputs)
-        if len(self.squares):
-            self.squares += inputs.square().sum(0).to(self.squares.device)
-        if len(self.sum):  # in float64: where the mean is large, the covariance is a small difference
+        if len(self.sum):  # in float64: where the mean is large, variance and covariance are small differences
             inputs = inputs.to(self.sum)
             self.sum += inputs.sum(0)
+        if len(self.squares):
+            self.squares += inputs.square().sum(0).to(self.squares.device)
         if len(self.products):
             self.products.addmm_(inputs.T, inputs)
 
@@ -91,6 +97,11 @@ class Moments:
     def mean(self) -> Tensor:
         """Mean of every feature: (features,), float32. Needs ``mean``."""
         return (self.sum / self.tokens).float().to(self.device)
+
+    def variance(self) -> Tensor:
+        """Variance of every feature, never negative: (features,), float32. Needs ``squares`` and ``mean``."""
+        mean = self.sum / self.tokens
+        return (self.squares / self.tokens - mean.square()).clamp(min=0).float().to(self.device)
 
     def second_moment(self) -> Tensor:
         """E[x x^T]: (features, features), float32. Needs ``moment``."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 from pydantic import AfterValidator, Field
 
 from lorap.core.budget import ffn_ranks
-from lorap.methods.low_rank import LowRank, inputs_of, set_low_rank
+from lorap.methods.low_rank import LowRank, set_low_rank
 from lorap.methods.part import Piece, Slot, Treatment
 from lorap.methods.registry import registered
 from lorap.methods.seen import Want
@@ -66,7 +66,7 @@ class Decompose(Treatment):
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The statistic of the inputs of what is factorised."""
-        return inputs_of(FFN, self._factorisation.statistic, plan)
+        return self._factorisation.inputs_of(FFN, plan)
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
         """Factorises what the plan gives a rank."""
@@ -80,7 +80,7 @@ class Decompose(Treatment):
 
     def statistics_bytes(self, sizes: Sizes) -> int:
         """Second moments of the two inputs, if the metric is full."""
-        return 36 * sizes.channels**2 if self._factorisation.statistic == "moment" else 0
+        return 36 * sizes.channels**2 if self._factorisation.statistic in ("moment", "gram") else 0
 
     def workspace_bytes(self, sizes: Sizes) -> int:
         """That of factorising one of the weights."""

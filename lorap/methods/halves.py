@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from lorap.core.budget import rank_for
-from lorap.methods.low_rank import PAIRS, LowRank, inputs_of, set_low_rank
+from lorap.methods.low_rank import PAIRS, LowRank, set_low_rank
 from lorap.methods.registry import registered
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
@@ -72,7 +72,7 @@ class LowRankHalf(Half):
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The statistic of the inputs of what is factorised."""
-        return inputs_of(self.names, self.factorisation.statistic, plan)
+        return self.factorisation.inputs_of(self.names, plan)
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Factorises what the plan gives a rank."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lorap.core.budget import QK, VO, attention_ranks, rank_for
 from lorap.methods.part import Piece, Slot, Treatment
-from lorap.methods.seen import Want
+from lorap.methods.seen import Stream, Want
 from lorap.model.layer_plan import ATTENTION, INPUT_OF, READERS, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes, eigenvector_operations
 
@@ -28,7 +28,8 @@ class LowRank(Treatment):
     """The attention by low rank: v and o get ``allocation`` parameters for each of q and k."""
 
     slot: ClassVar[Slot] = "attention"
-    statistic: ClassVar[Literal["squares", "moment"] | None]  # that the metric is made of
+    statistic: ClassVar[Literal["squares", "moment", "gram"] | None]  # that the metric is made of
+    stream: ClassVar[Stream] = "compressed"  # that it is taken of
     pieces: ClassVar[tuple[Piece, ...]] = ("qk", "vo")
     allocation: Allocation = 3
 
@@ -50,7 +51,14 @@ class LowRank(Treatment):
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The statistic of the inputs of what is factorised."""
-        return inputs_of(ATTENTION, self.statistic, plan)
+        return self.inputs_of(ATTENTION, plan)
+
+    def inputs_of(self, names: Sequence[str], plan: LayerPlan | None) -> Sequence[Want]:
+        """The statistic of every input that one of these projections reads; with a plan, of those with a rank."""
+        if self.statistic is None:
+            return ()
+        read = {name for name in names if plan is None or plan.ranks[name] is not None}
+        return [Want(key, self.statistic, self.stream) for key, readers in READERS.items() if read & set(readers)]
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
         """Factorises what the plan gives a rank."""
@@ -62,12 +70,12 @@ class LowRank(Treatment):
         """The metric of this factorisation, if its statistic was measured."""
         if self.statistic is None:
             return None
-        key = Want(INPUT_OF[projection], self.statistic).key
+        key = Want(INPUT_OF[projection], self.statistic, self.stream).key
         return self.metric_of(seen.moments[key]) if key in seen.moments else None
 
     def statistics_bytes(self, sizes: Sizes) -> int:
         """Second moments of the two inputs, if the metric is full."""
-        return 36 * sizes.hidden**2 if self.statistic == "moment" else 0
+        return 36 * sizes.hidden**2 if self.statistic in ("moment", "gram") else 0
 
     def workspace_bytes(self, sizes: Sizes) -> int:
         """A weight in float32 and float64, its Gram matrix, and the eigenvectors."""
@@ -76,16 +84,6 @@ class LowRank(Treatment):
     def eigenvector_operations(self, sizes: Sizes) -> int:
         """The eigenvectors of four Gram matrices."""
         return eigenvector_operations(sizes.hidden, len(ATTENTION))
-
-
-def inputs_of(
-    names: Sequence[str], statistic: Literal["squares", "moment"] | None, plan: LayerPlan | None
-) -> Sequence[Want]:
-    """A statistic of every input that one of these projections reads; with a plan, of those with a rank."""
-    if statistic is None:
-        return ()
-    read = {name for name in names if plan is None or plan.ranks[name] is not None}
-    return [Want(key, statistic) for key, readers in READERS.items() if read & set(readers)]
 
 
 def set_low_rank(layer: "nn.Module", name: str, rank: int | None, metric: "Tensor | None") -> None:

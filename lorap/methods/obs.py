@@ -8,7 +8,7 @@ from pydantic import Field
 
 from lorap.core.budget import removed_positions
 from lorap.methods.refit import HIDDEN, DenseTarget, moments_of_channels
-from lorap.methods.removes_channels import RemovesChannels
+from lorap.methods.removes_units import RemovesChannels
 from lorap.methods.seen import Want
 from lorap.methods.solving import solving
 from lorap.model.layer_plan import LayerPlan, LayerShape

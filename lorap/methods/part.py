@@ -32,10 +32,16 @@ class Worker(Part):
     """A part that changes layers: a treatment, or a repair."""
 
     dense_stream: ClassVar[bool] = False  # whether it wants statistics of the dense model's activations too
+    swept: ClassVar[bool] = False  # whether its scores come from a sweep over the dense model, before all compression
+    gradients: ClassVar[int] = 0  # windows whose loss the scores want the gradients of
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The statistics that the work needs; without a plan, those that the scores need."""
         return ()
+
+    def scores(self, layer: "nn.Module", seen: Seen) -> Mapping[str, "Tensor"]:
+        """What is to know of a dense layer: of units, their importance, by the field of a plan that counts them."""
+        return {}
 
     def statistics_bytes(self, sizes: Sizes) -> int:
         """Bytes of the statistics of a layer, where they are more than a vector an input."""
@@ -57,7 +63,6 @@ class Worker(Part):
 class Treatment(Worker):
     """What happens to a sub-layer: it measures, scores its units, and changes a layer once its plan is known."""
 
-    gradients: ClassVar[int] = 0  # windows whose loss the scores want the gradients of
     pieces: ClassVar[tuple[Piece, ...]] = ()  # what a share may give shares of their own
 
     def beside(self, attention: "Treatment") -> "Treatment":
@@ -67,6 +72,10 @@ class Treatment(Worker):
     @abstractmethod
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """A plan in which this sub-layer has lost the fraction ``sparsity`` of its weights."""
+
+    def nearest(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
+        """The same, as near to the fraction as its units allow, where the method's own rule stays farther away."""
+        return self.shrunk(plan, shape, sparsity)
 
     @abstractmethod
     def fitted(
@@ -85,9 +94,11 @@ class Treatment(Worker):
         """Windows whose attention is looked into for the metrics of q and k."""
         return 0
 
-    def scores(self, layer: "nn.Module", seen: Seen) -> Mapping[str, "Tensor"]:
-        """The importance of every unit of a dense layer, by the field of a plan that counts these units."""
-        return {}
+    def importance(self, layer: "nn.Module", seen: Seen, units: str) -> "Tensor":
+        """The scores of a kind of units: from the sweep, or of the layer as it is now."""
+        if not self.swept:
+            return self.scores(layer, seen)[units]
+        return seen.scores[units].to(next(layer.parameters()).device)
 
     @abstractmethod
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> Mapping[str, "Tensor"]:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from lorap.core.budget import removed_positions
-from lorap.methods.removes_channels import RemovesChannels
+from lorap.methods.removes_units import RemovesChannels
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import FFN, INPUT_OF, LayerPlan, LayerShape
-from lorap.model.sizes import Sizes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,21 +27,11 @@ class PruneChannels(RemovesChannels):
         removed = removed_positions(shape.channels, sparsity, self.keep_least)
         return replace(plan, channels=shape.channels - len(removed))
 
-    def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
-        """Removes the same channels from gate, up and down."""
-        from lorap.core.channels import kept_channels
-        from lorap.model.family import linear
-        from lorap.model.units import keep_units
+    def best(self, scores: "Tensor", count: int) -> "Tensor":
+        """Those with the highest scores, and the least important ones, which stay."""
+        from lorap.core.channels import kept_units
 
-        if plan.channels == linear(layer, "gate_proj").out_features:
-            return {}
-        kept = kept_channels(self.scores(layer, seen)["channels"], plan.channels, self.keep_least)
-        keep_units(layer, "channels", kept)
-        return {"channels": kept}
-
-    def workspace_bytes(self, sizes: Sizes) -> int:
-        """The weights in float32, for the scores and for the error."""
-        return 18 * sizes.hidden * sizes.channels
+        return kept_units(scores, count, self.keep_least)
 
 
 class Prune(PruneChannels):

@@ -83,6 +83,7 @@ class Seen:
         metrics: Of q_proj and k_proj, a block for each head: (heads, d, d), see ``core.attention_metric``.
         dense: The weights of the projections as they were: (out, in).
         kept: Indices of the units that stayed, where units were removed, by the field of a plan that counts them.
+        scores: What a sweep over the dense model, or a survey, has said of the layer.
     """
 
     moments: dict[Key, "Moments"] = field(default_factory=dict)
@@ -90,6 +91,7 @@ class Seen:
     metrics: dict[str, "Tensor"] = field(default_factory=dict)
     dense: dict[str, "Tensor"] = field(default_factory=dict)
     kept: dict[str, "Tensor"] = field(default_factory=dict)
+    scores: Mapping[str, "Tensor"] = field(default_factory=dict)
 
     def of(
         self, name: str, stream: Stream = "compressed", behind: Behind = "nothing", weighted: bool = False

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lorap.model.family import bias_of, has, parent, projection
 from lorap.model.layer_plan import PROJECTIONS
-from lorap.model.modeling_lorap import LowRankLinear, Narrow
+from lorap.model.modeling_lorap import Absent, LowRankLinear, Narrow
 
 
 @torch.no_grad()
@@ -40,6 +40,21 @@ def share_factor(layer: nn.Module, name: str, lender: str, left: Tensor, bias: T
     with torch.device("meta"):
         small = LowRankLinear(owner.in_features, left.shape[0], left.shape[1], bias is not None, owner)
     _put(layer, name, small, {"left.weight": left}, {"left.bias": bias})
+
+
+def add_bias(layer: nn.Module, name: str, bias: Tensor) -> None:
+    """Adds to the bias of a projection, (out,), or to the one that is left of its sub-layer; there may be none yet."""
+    owner = parent(layer, name)
+    if isinstance(owner, Absent):
+        owner.bias = nn.Parameter(bias + (0 if owner.bias is None else owner.bias), requires_grad=False)
+        return
+    module = projection(layer, name)
+    old = bias_of(module)
+    bias = (bias if old is None else bias + old).to(next(module.parameters()).dtype)
+    if isinstance(module, nn.Linear):
+        set_linear(layer, name, module.weight, bias)
+    else:
+        set_factors(layer, name, *module.factors(), bias)
 
 
 def _put(

@@ -63,6 +63,12 @@ class Method(Strict):
         """All parts that change layers, in their order."""
         return (*self.treatments, self.repair) if self.repair else self.treatments
 
+    @property
+    def swept(self) -> tuple[Worker, ...]:
+        """Those that score the dense model in a sweep of its own."""
+        all_of_them = self.treatments if self.share.scored else ()
+        return tuple(worker for worker in self.workers if worker.swept or worker in all_of_them)
+
     def modules(self) -> set[str]:
         """The modules whose code this method runs."""
         return {module for part in (*self.workers, self.share) for module in part.modules()}

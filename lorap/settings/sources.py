@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from lorap.strict import Strict
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # goes into paths and shell lines
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]  # goes into paths and shell lines
 InRepo = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][^/]*(/[A-Za-z0-9_][^/]*)*$")]  # a file's path, never upwards
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]

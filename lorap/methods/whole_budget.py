@@ -1,0 +1,55 @@
+"""The budget of the whole model, met by units as large as heads: channels fill up what heads leave (rivals.md, 1)."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from lorap.errors import LorapError
+from lorap.methods.part import Treatment
+from lorap.methods.some_layers import Middle
+from lorap.model.layer_plan import FFN, LayerPlan, LayerShape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class WholeBudget(Middle):
+    """The sparsity is that of all decoder linears, also where layers at the ends stay dense."""
+
+    name: Literal["whole-budget"] = "whole-budget"
+
+    def allot(
+        self,
+        treatments: Sequence[Treatment],
+        shapes: Sequence[LayerShape],
+        sparsity: float,
+        scores: Sequence[Mapping[str, "Tensor"]],
+    ) -> list[LayerPlan]:
+        """The attention as near to its part as its units allow, then the same share of every FFN for the rest.
+
+        Raises:
+            LorapError: The layers that may be cut cannot give so much.
+        """
+        attention, ffn = treatments
+        plans, inside = [LayerPlan.dense(shape) for shape in shapes], self.inside(len(shapes))
+        if sparsity == 0:
+            return plans
+        dense = sum(shape.parameters for shape in shapes)
+        all_inside = sum(shapes[index].parameters for index in inside)
+        ratio = sparsity * dense / max(1, all_inside)
+        for index in inside if ratio < 1 else ():
+            plans[index] = attention.nearest(plans[index], shapes[index], ratio)
+        excess = sum(plan.stored(shape) for plan, shape in zip(plans, shapes, strict=True)) - (1 - sparsity) * dense
+        wide = sum(_weights(shapes[index]) for index in inside)
+        if excess >= wide:
+            raise LorapError(
+                f"share {self.name}: sparsity {sparsity:g} is out of reach with {len(inside)} of {len(shapes)} layers "
+                f"cut; the nearest is {sparsity - (excess - wide) / dense:.4f}, or lower --skip-first and --skip-last"
+            )
+        for index in inside:
+            plans[index] = ffn.fitted(plans[index], shapes[index], {"ffn": min(1, 1 - excess / wide)}, {})
+        return plans
+
+
+def _weights(shape: LayerShape) -> int:
+    """Of a layer's FFN."""
+    return sum(out * inp for out, inp in (shape.sizes[name] for name in FFN))
