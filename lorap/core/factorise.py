@@ -169,9 +169,10 @@ def _norm(weight: Tensor, metric: Tensor | None) -> Tensor:
     return torch.linalg.matrix_norm(weigh(weight, metric))
 
 
-def spectrum(weight: Tensor, scale: Tensor | None) -> Tensor:
-    """Singular values of W diag(d), largest first: (min(out, in),)."""
-    weighted = in_float64(weigh(weight.float(), scale))
+def spectrum(weight: Tensor, metric: Tensor | None) -> Tensor:
+    """Singular values of a weight in the norm of a metric, largest first: (min(out, in),), float64."""
+    weight = in_float64(weight)
+    weighted = weigh(weight, None if metric is None else metric.to(weight))
     gram = weighted @ weighted.T if weight.shape[0] <= weight.shape[1] else weighted.T @ weighted
     return torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
 

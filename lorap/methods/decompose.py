@@ -68,6 +68,10 @@ class Decompose(Treatment):
         """The statistic of the inputs of what is factorised."""
         return self._factorisation.inputs_of(FFN, plan)
 
+    def scores(self, layer: "nn.Module", seen: "Seen") -> Mapping[str, "Tensor"]:
+        """Squares of the singular values of the three weights, see ``LowRank.spectra``."""
+        return self._factorisation.spectra(FFN, layer, seen)
+
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
         """Factorises what the plan gives a rank."""
         for name in FFN:

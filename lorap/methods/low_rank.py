@@ -58,7 +58,24 @@ class LowRank(Treatment):
         if self.statistic is None:
             return ()
         read = {name for name in names if plan is None or plan.ranks[name] is not None}
-        return [Want(key, self.statistic, self.stream) for key, readers in READERS.items() if read & set(readers)]
+        stream: Stream = self.stream if plan else "compressed"  # the sweep's only one, where nothing is compressed
+        return [Want(key, self.statistic, stream) for key, readers in READERS.items() if read & set(readers)]
+
+    def scores(self, layer: "nn.Module", seen: "Seen") -> Mapping[str, "Tensor"]:
+        """Squares of the singular values of q, k, v and o in the metric, for a share that spreads ranks by them."""
+        return self.spectra(ATTENTION, layer, seen)
+
+    def spectra(self, names: Sequence[str], layer: "nn.Module", seen: "Seen") -> Mapping[str, "Tensor"]:
+        """The same of any projections, by name, largest first: sums over the calibration tokens."""
+        from lorap.core.factorise import spectrum
+        from lorap.model.family import linear
+
+        found: dict[str, Tensor] = {}
+        for name in names:
+            moments = seen.of(INPUT_OF[name]) if self.statistic else None
+            tokens = moments.tokens if moments and self.statistic != "squares" else 1
+            found[name] = spectrum(linear(layer, name).weight, self.metric_of(moments)).square() * tokens
+        return found
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
         """Factorises what the plan gives a rank."""

@@ -54,7 +54,7 @@ class Refit(Repair):
         if has(layer, "o_proj"):
             inputs = seen.of("attention_out", behind="attention", weighted=True)
             cross = seen.dense["o_proj"].float() @ inputs.products_of("before")
-            _solve(layer, "o_proj", cross, inputs.products_of(), self.ridge)
+            solve_again(layer, "o_proj", cross, inputs.products_of(), self.ridge)
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Solves down for the mixed target, with the channels that are left."""
@@ -65,7 +65,7 @@ class Refit(Repair):
             prior, kept = seen.dense["down_proj"], seen.kept.get("channels")
             if kept is not None:
                 gram, cross, prior = gram[kept][:, kept], cross[:, kept], prior[:, kept]
-            _solve(layer, "down_proj", cross, gram, self.ridge, prior)
+            solve_again(layer, "down_proj", cross, gram, self.ridge, prior)
 
     def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
         """For each of the two a Gram matrix times a weight, a Cholesky factor and two triangular solutions."""
@@ -93,7 +93,7 @@ def moments_of_channels(seen: "Seen", dense_target: float) -> tuple["Tensor", "T
     return gram, dense_target * hidden.products_of("gap") + (1 - dense_target) * own
 
 
-def _solve(
+def solve_again(
     layer: "nn.Module", name: str, cross: "Tensor", gram: "Tensor", ridge: float, prior: "Tensor | None" = None
 ) -> None:
     """Refits a projection in the form that it has, of a pair of factors the left one; ``prior`` in place of its own."""
