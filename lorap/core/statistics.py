@@ -115,4 +115,5 @@ class Moments:
     def is_finite(self) -> Tensor:
         """Whether no input was infinite or not a number: (), on the device."""
         sums = [self.squares, self.sum, self.products, self.gram, *self.crosses.values()]
+        sums += [self.published.sums] if self.published else []
         return torch.stack([torch.isfinite(part.sum()).to(self.device) for part in sums]).all()
