@@ -4,17 +4,17 @@ from collections.abc import Collection
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from tests.rival_parts import ATTENTION, FFN, Cut, by_group, groups_of, linears, lowest, silence
+from tests.rival_parts import ATTENTION, FFN, Cut, Layer, by_group, groups_of, linears, lowest, silence
 
 Estimate = Literal["element1", "element2", "vector", "mixed"]
 DRAWN = 10
 Named = dict[tuple[int, str], Tensor]  # by layer and projection
 
 
-def llm_pruner_counts(layer: nn.Module, sparsity: float) -> tuple[int, int]:
+def llm_pruner_counts(layer: Layer, sparsity: float) -> tuple[int, int]:
     """Rows of k and of gate that go, those of k in whole heads: C - int(C * (1 - p))."""
     k, gate = layer.self_attn.k_proj.out_features, layer.mlp.gate_proj.out_features
     return (k - int(k * (1 - sparsity))) // layer.self_attn.head_dim, gate - int(gate * (1 - sparsity))

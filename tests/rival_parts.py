@@ -6,11 +6,13 @@ No code of lorap is used here. A unit that goes is silenced, not cut out, which 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+Layer = Any  # of a decoder; transformers' classes are not typed
 ATTENTION, FFN = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
 
 
@@ -22,14 +24,14 @@ class Cut:
     channels: set[int] = field(default_factory=set)
 
 
-def linears(layer: nn.Module) -> dict[str, nn.Linear]:
+def linears(layer: Layer) -> dict[str, Any]:
     """The seven projections of a layer."""
     return {name: getattr(layer.self_attn if name in ATTENTION else layer.mlp, name) for name in ATTENTION + FFN}
 
 
-def groups_of(layer: nn.Module) -> int:
+def groups_of(layer: Layer) -> int:
     """How many key-value heads a layer has."""
-    return layer.self_attn.k_proj.out_features // layer.self_attn.head_dim
+    return int(layer.self_attn.k_proj.out_features // layer.self_attn.head_dim)
 
 
 @torch.no_grad()
@@ -69,7 +71,7 @@ def lowest(scores: Sequence[float], count: int) -> set[int]:
 
 
 @torch.no_grad()
-def silence(layer: nn.Module, cut: Cut) -> None:
+def silence(layer: Layer, cut: Cut) -> None:
     """Takes what goes out of the sub-layers' sums: its columns of o and down become zero."""
     parts = linears(layer)
     wide = parts["o_proj"].in_features // groups_of(layer)
@@ -79,7 +81,7 @@ def silence(layer: nn.Module, cut: Cut) -> None:
         parts["down_proj"].weight[:, channel] = 0
 
 
-def published_counts(layer: nn.Module, sparsity: float) -> tuple[int, int]:
+def published_counts(layer: Layer, sparsity: float) -> tuple[int, int]:
     """How many key-value heads and channels go where the published code truncates both."""
     return int(sparsity * groups_of(layer)), int(sparsity * layer.mlp.gate_proj.out_features)
 

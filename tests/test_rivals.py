@@ -31,7 +31,7 @@ def still(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> P
     config = LlamaConfig(**SMALL, num_key_value_heads=2, attention_bias=True, mlp_bias=True)
     folder = save_random_model(config, tmp_path_factory.mktemp("still"), tokenizer_folder)
     tensors = load_file(folder / "model.safetensors")
-    for index in range(SMALL["num_hidden_layers"]):  # type: ignore[call-overload]
+    for index in range(3):
         for head in STILL_HEADS:
             tensors[f"model.layers.{index}.self_attn.v_proj.weight"][head * 16 : (head + 1) * 16] = 0
         for name in ("gate_proj", "up_proj"):

@@ -15,7 +15,7 @@ from lorap.methods.seen import Seen
 from lorap.model.folder import load_model, read_config, skeleton
 from tests.compare import CPU
 from tests.rival_methods import METHODS, by
-from tests.rival_parts import ATTENTION, FFN, groups_of, linears, readings
+from tests.rival_parts import ATTENTION, FFN, Layer, groups_of, linears, readings
 
 LAST = ("o_proj", "down_proj")
 EPS = 1e-2  # the norms of transformers compute in float32 whatever the model
@@ -26,7 +26,7 @@ def exact(folder: Path) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()
 
 
-def gradients_of(folder: Path, windows: Tensor, index: int) -> tuple[nn.Module, Gradients]:
+def gradients_of(folder: Path, windows: Tensor, index: int) -> tuple[Layer, Gradients]:
     loop, inputs = LayerLoop(skeleton(read_config(folder)), folder, windows, torch.float32, CPU, batch=5), []
     for number, layer in loop:
         inputs.append(loop.streams["compressed"].clone())
@@ -98,7 +98,7 @@ def test_no_other_product_of_that_rank_has_less_error_than_svd_llms(
             for size in (1e-1, 1e-2, 1e-3):
                 others = [f + size * f.std() * torch.randn(f.shape, generator=generator).double()
                           for f in (left, right)]  # fmt: skip
-                assert _off(x, *others, target) >= error * (1 - 1e-5)
+                assert _off(x, others[0], others[1], target) >= error * (1 - 1e-5)
 
 
 def _off(x: Tensor, left: Tensor, right: Tensor, target: Tensor) -> float:
