@@ -1,6 +1,7 @@
 """LLM-Pruner in its plainest form, straight from rivals.md, 4: autograd over the whole model, and no code of lorap."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Literal
 
 import torch
@@ -35,7 +36,8 @@ def llm_pruner(
                              columns=name in ("o_proj", "down_proj"))
             for name, linear in linears(layer).items()
         }  # fmt: skip
-        fold = as_published if published_folding else by_group
+        published = partial(as_published, head_dim=layer.self_attn.head_dim)
+        fold: Callable[[Tensor, int], list[float]] = published if published_folding else by_group
         groups = [fold(lines[name], groups_of(layer)) for name in ATTENTION]
         of_groups = [sum(values) for values in zip(*groups, strict=True)]
         of_channels = [sum(values) for values in zip(*(lines[name].tolist() for name in FFN), strict=True)]
@@ -73,8 +75,7 @@ def importance(weight: Tensor, mean: Tensor, squares: Tensor, estimate: Estimate
     return curvature.abs().sum(1) if estimate == "element2" else (s - curvature / 2).abs().sum(1)
 
 
-def as_published(lines: Tensor, groups: int) -> list[float]:
+def as_published(lines: Tensor, groups: int, head_dim: int) -> list[float]:
     """The published fold: query head a counts for key-value head a mod groups."""
-    head_dim = 16  # of every family in tests/conftest.py
     heads = by_group(lines, len(lines) // head_dim)
     return [sum(heads[head] for head in range(group, len(heads), groups)) for group in range(groups)]

@@ -1,37 +1,38 @@
 """Rivals against their plain forms: the same units go, and the same model comes out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, Qwen2Config
 
-from lorap.artifacts.specs import CompressSpec
-from lorap.compression.run import compress
 from lorap.model.folder import load_model
-from lorap.settings.config import load_params
 from lorap.settings.method import Method
-from tests.compare import BOUND, CPU, RUN, total_variation
-from tests.conftest import FAMILIES, save_random_model
+from tests.compare import BOUND, total_variation
+from tests.conftest import FAMILIES, SMALL, save_random_model
 from tests.rival_gradients import llm_pruner, llm_pruner_counts
+from tests.rival_methods import METHODS, by
 from tests.rival_parts import Cut, fitting_counts, groups_of, published_counts
 from tests.rivals import flap, magnitude_sp, svd_llm, wanda_sp
-from tests.workflow import ROOT
 
 pytestmark = pytest.mark.thorough
 
-METHODS = load_params(ROOT / "params.yaml").methods
 SPARSITIES = pytest.mark.parametrize("sparsity", [0.2, 0.5])
 LAYERS = range(3)
+GROUPED = SMALL | {"num_attention_heads": 8}
+MODELS: dict[str, Callable[[], PreTrainedConfig]] = {
+    "multi-head": FAMILIES["llama-mha"],
+    "grouped-query": lambda: Qwen2Config(**GROUPED, num_key_value_heads=4, tie_word_embeddings=True),
+}
 
 
-@pytest.fixture(scope="module", params=["llama-mha", "qwen2"])
+@pytest.fixture(scope="module", params=list(MODELS))
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
     """A multi-head model, and a grouped-query one with biases."""
-    config = FAMILIES[request.param]()
-    return save_random_model(config, tmp_path_factory.mktemp(request.param), tokenizer_folder)
+    return save_random_model(MODELS[request.param](), tmp_path_factory.mktemp(request.param), tokenizer_folder)
 
 
 def dense(folder: Path) -> PreTrainedModel:
@@ -39,8 +40,7 @@ def dense(folder: Path) -> PreTrainedModel:
 
 
 def ours(folder: Path, out: Path, windows: Tensor, method: Method, sparsity: float) -> PreTrainedModel:
-    out.mkdir()
-    compress(CompressSpec(method=method, sparsity=sparsity, **RUN), folder, windows, out, CPU, quiet=True)
+    by(method, folder, out, windows, sparsity)
     return load_model(out)
 
 
