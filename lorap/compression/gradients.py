@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lorap.compression.loop import LayerLoop
+from lorap.errors import LorapError
 from lorap.methods.seen import Gradient
 from lorap.model.family import decoder_layers, linear
 from lorap.model.head import fill_head
@@ -29,6 +30,9 @@ def backward(
 
     Yields:
         Number of the layer, the layer with its weights, and by projection the gradients over the windows.
+
+    Raises:
+        LorapError: A gradient is not finite.
     """
     layers = list(decoder_layers(loop.model)) if inputs else []
     flowing: list[Tensor] = []
@@ -55,6 +59,8 @@ def _layer_gradients(loop: LayerLoop, index: int, layer: nn.Module, inputs: Tens
             square += gradient.float().square()
     for weight in weights:
         weight.requires_grad_(False)
+    if not all(torch.stack([square.sum().isfinite() for square in squares]).tolist()):
+        raise LorapError(f"layer {index}: gradients of the loss are not finite in {loop.dtype}; try float32")
     count = len(inputs)
     means = zip(PROJECTIONS, sums, squares, strict=True)
     return {name: Gradient(total / count, square / count) for name, total, square in means}

@@ -1,5 +1,6 @@
 """The budget of the whole model, met by units as large as heads: channels fill up what heads leave (rivals.md, 1)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,8 @@ from lorap.model.layer_plan import FFN, LayerPlan, LayerShape
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+NEARLY_ALL = 1 - 1e-9  # what treatments are asked for at most: sparsities are below 1
 
 
 class WholeBudget(Middle):
@@ -35,15 +38,16 @@ class WholeBudget(Middle):
             return plans
         dense = sum(shape.parameters for shape in shapes)
         all_inside = sum(shapes[index].parameters for index in inside)
-        ratio = sparsity * dense / max(1, all_inside)
-        for index in inside if ratio < 1 else ():
+        ratio = min(sparsity * dense / max(1, all_inside), NEARLY_ALL)
+        for index in inside:
             plans[index] = attention.nearest(plans[index], shapes[index], ratio)
         excess = sum(plan.stored(shape) for plan, shape in zip(plans, shapes, strict=True)) - (1 - sparsity) * dense
         wide = sum(_weights(shapes[index]) for index in inside)
         if excess >= wide:
+            nearest = math.floor((sparsity - (excess - wide) / dense) * 1e4) / 1e4  # rounded up, it would not work
             raise LorapError(
                 f"share {self.name}: sparsity {sparsity:g} is out of reach with {len(inside)} of {len(shapes)} layers "
-                f"cut; the nearest is {sparsity - (excess - wide) / dense:.4f}, or lower --skip-first and --skip-last"
+                f"cut; the nearest is {nearest:.4f}, or lower --skip-first and --skip-last"
             )
         for index in inside:
             plans[index] = ffn.fitted(plans[index], shapes[index], {"ffn": min(1, 1 - excess / wide)}, {})
