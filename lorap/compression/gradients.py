@@ -57,7 +57,7 @@ def _layer_gradients(loop: LayerLoop, index: int, layer: nn.Module, inputs: Tens
         weight.requires_grad_(False)
     count = len(inputs)
     means = zip(PROJECTIONS, sums, squares, strict=True)
-    return {name: Gradient(total / count, square / count) for name, total, square in means}
+    return {name: Gradient(total.div_(count), square.div_(count)) for name, total, square in means}
 
 
 def _behind_last_layer(loop: LayerLoop, layer: nn.Module, input_ids: Tensor, inputs: Tensor) -> list[Tensor]:
