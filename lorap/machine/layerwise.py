@@ -12,7 +12,7 @@ from lorap.machine.factoring import comparing, factorising, joining, spectrum, t
 from lorap.machine.passes import SYMMETRIC, Amount, attention_metric, head_pass, others, some_of, statistics
 from lorap.machine.speeds import Machine
 from lorap.machine.streaming import Model, Stream, Terms, multiplied_out
-from lorap.machine.worked import removals
+from lorap.machine.worked import THIN, removals
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import FFN, INPUT_OF, PROJECTIONS, READERS, LayerPlan
 from lorap.settings.method import Method
@@ -64,7 +64,11 @@ def sweeping(stream: Stream, method: Method) -> Terms:
         return {}
     model, machine, drawn = stream.model, stream.machine, some_of(stream.windows, method.gradients)
     layer: Terms = {"passes": stream.advancing(model.dense), "statistics": 0.0}
-    _gather(stream, layer, {want for worker in method.swept for want in worker.wanted(model.shape, None)}, model.dense)
+    wants = {want for worker in method.swept for want in worker.wanted(model.shape, None)}
+    _gather(stream, layer, wants, model.dense)
+    ranks = model.plan(method, THIN).ranks if method.share.scored else {}
+    low = {name: model.shape.sizes[name] for name, rank in ranks.items() if rank}
+    layer["spectra"] = sum(spectrum(machine, size, INPUT_OF[name] in _whole(wants)) for name, size in low.items())
     found = {"sweep": _without_start(stream, layer)}
     if drawn.nsamples:
         some = replace(stream, windows=drawn)

@@ -12,7 +12,7 @@ from lorap.core.water import COPIES
 from lorap.machine.need import MIB, Need
 from lorap.machine.passes import backward_bytes, inputs_bytes, pass_bytes, some_of
 from lorap.machine.streaming import Model
-from lorap.machine.worked import compressing_work, surveying_work, sweeping_work
+from lorap.machine.worked import compressing_work, measured, surveying_work, sweeping_work
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 from lorap.settings.schema import Batch, Calibrate, Offload, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
@@ -52,7 +52,7 @@ def compress(model: Model, spec: CompressSpec, windows: Calibrate) -> Need:
     need = _layer_by_layer(sizes, windows, spec.batch, layer, workspace, operations, spec.dtype)
     need = replace(need, work=sizes.layers * compressing_work(model, spec, windows))
     inputs = inputs_bytes(sizes, windows, sizes.width(spec.dtype))
-    before = any(want.kind == "before" for worker in workers for want in worker.wanted(model.shape, None))
+    before = any(want.kind == "before" for want in measured(model, spec.method))
     beside = (any(worker.dense_stream for worker in workers) + before) * inputs
     need = _offloaded(replace(need, device=need.device + beside), inputs + beside, spec.offload)
     return _after_sweep(need, model, spec, windows) if spec.method.swept else need
@@ -86,12 +86,15 @@ def _after_sweep(need: Need, model: Model, spec: CompressSpec, windows: Calibrat
     if drawn.nsamples:
         flowing = inputs_bytes(sizes, drawn, width)
         workspace = flowing + max(workspace + 8 * sizes.layer, backward_bytes(sizes, drawn.seqlen, width))
-    sweep = _layer_by_layer(sizes, windows, spec.batch, sizes.layer * width, workspace, 0, spec.dtype)
+    layer = sizes.layer * width + sum(worker.statistics_bytes(sizes) for worker in spec.method.swept)
+    sweep = _layer_by_layer(sizes, windows, spec.batch, layer, workspace, 0, spec.dtype)
     kept = sizes.layers * inputs_bytes(sizes, drawn, width)
     sweep = replace(sweep, device=sweep.device + kept)
     sweep = _offloaded(sweep, kept + inputs_bytes(sizes, windows, width), spec.offload)
     host, device = max(need.host, sweep.host), max(need.device, sweep.device)
-    return replace(need, host=host, device=device, work=need.work + sweeping_work(model, spec, windows))
+    work = need.work + sweeping_work(model, spec, windows)
+    spectra = sizes.layers * sum(worker.eigenvector_operations(sizes) for worker in spec.method.swept)
+    return Need(host, device, work, need.eigenvectors + spectra)
 
 
 def spectra(sizes: Sizes, windows: Calibrate, batch: Batch) -> Need:

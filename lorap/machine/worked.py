@@ -9,7 +9,10 @@ from lorap.machine.streaming import Model
 from lorap.methods.obs import Obs
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import READERS
+from lorap.settings.method import Method
 from lorap.settings.schema import Calibrate
+
+THIN = 0.9  # a sparsity at which no weight stays dense
 
 
 def compressing_work(model: Model, spec: CompressSpec, windows: Calibrate) -> float:
@@ -19,8 +22,7 @@ def compressing_work(model: Model, spec: CompressSpec, windows: Calibrate) -> fl
     or that a single one does.
     """
     workers, shape, plan = spec.method.workers, model.shape, model.plan(spec.method, spec.sparsity)
-    wants = {want for worker in workers for want in worker.wanted(shape, plan)}
-    wants |= {want for worker in workers if not worker.swept for want in worker.wanted(shape, None)}
+    wants = measured(model, spec.method)
     passes = len({want.sweep for want in wants}) + len({stream for want in wants for stream in want.streams})
     looked = spec.method.treatments[0].windows_for_metrics(plan)
     plans = (replace(plan, channels=shape.channels), replace(plan, channels=1))
@@ -28,6 +30,12 @@ def compressing_work(model: Model, spec: CompressSpec, windows: Calibrate) -> fl
     tokens = windows.nsamples * windows.seqlen
     summed = sum(_products(model, want) for want in wants)
     return tokens * (passes * model.sizes.layer + summed) + attention_metric(shape, windows, looked).macs + solved
+
+
+def measured(model: Model, method: Method) -> set[Want]:
+    """What a method measures in a layer of which it leaves nothing as it was."""
+    plan = model.plan(method, THIN)
+    return {want for worker in method.workers for want in worker.wanted(model.shape, plan)}
 
 
 def sweeping_work(model: Model, spec: CompressSpec, windows: Calibrate) -> float:
