@@ -46,6 +46,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "dense form": {"form": "dense"},
     "offload": {"offload": True},
     "offload to the disk": {"repair": "refit", "offload": "disk"},
+    "offload of what gradients want": {"method": PARAMS.methods["llm-pruner"], "offload": "disk"},
     "bfloat16": {"dtype": "bfloat16"},
     "float16": {"dtype": "float16"},
 }
@@ -92,13 +93,13 @@ def require_the_bytes_of_the_cpu(model: Path, windows: Tensor, place: Path, kind
     assert made[0] == made[1]
 
 
-def require_few_waits(model: Path, windows: Tensor, place: Path) -> None:
+def require_few_waits(model: Path, windows: Tensor, place: Path, **changes: Any) -> None:
     """Not once a batch: what the windows do must stay queued."""
     place.mkdir()
     counts = []
     for number, ids in enumerate((windows, windows.repeat(4, 1))):
         with pretended() as cuda:
-            small(model, place / str(number), ids, CUDA)
+            small(model, place / str(number), ids, CUDA, **changes)
         counts.append(sum(cuda.waits.values()))
     assert counts[0] == counts[1] < WAITS_A_LAYER * 3
 
@@ -144,10 +145,11 @@ def test_a_device_without_float64_sums_and_solves_on_the_cpu(
     require_the_bytes_of_the_cpu(tiny_folder, windows, tmp_path / "both", "mps", **changes)
 
 
+@pytest.mark.parametrize("name", ["lorap", "wanda-sp", "flap-as-written", "llm-pruner", "svd-llm"])
 def test_the_host_waits_for_the_gpu_a_bounded_number_of_times_a_layer(
-    tiny_folder: Path, windows: Tensor, tmp_path: Path
+    tiny_folder: Path, windows: Tensor, tmp_path: Path, name: str
 ) -> None:
-    require_few_waits(tiny_folder, windows, tmp_path / "waits")
+    require_few_waits(tiny_folder, windows, tmp_path / "waits", method=PARAMS.methods[name])
 
 
 @pytest.mark.parametrize(
