@@ -1,7 +1,8 @@
 """A device that is only a name: its numbers are the CPU's, but devices may not be mixed, waits and bytes are counted.
 
 Whole runs go through it with the bytes that the CPU makes, which ``FakeTensorMode`` cannot, since it knows no numbers.
-It does not see kernels that a real device lacks or computes otherwise, races, or autograd.
+Gradients are the CPU's too: where they are wanted, it is the numbers that are recorded, and what is kept for the way
+back is not among the bytes. It does not see kernels that a real device lacks or computes otherwise, or races.
 """
 
 import weakref
@@ -23,7 +24,13 @@ from tests.on_device import OnDevice
 aten = torch.ops.aten
 CPU = torch.device("cpu")
 INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
+RECORDERS = (torch._C.DispatchKey.AutogradFunctionality, torch._C.DispatchKey.ADInplaceOrView)
 WAITS = (aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default, aten.equal.default)
+
+
+def numbers_of(value: Any) -> Any:
+    """The CPU's tensor, of one that is on the device."""
+    return value.numbers if isinstance(value, OnDevice) else value
 
 
 class Pretended(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -55,7 +62,7 @@ class Pretended(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func in WAITS or (here and where == CPU):
             self.waits[func.overloadpacket.__name__] += 1
         known = {id(tensor.numbers): tensor for tensor in tensors if isinstance(tensor, OnDevice)}
-        args, kwargs = tree_map(lambda value: value.numbers if isinstance(value, OnDevice) else value, (args, kwargs))
+        args, kwargs = tree_map(numbers_of, (args, kwargs))
         if asked is not None and asked.type == self.kind:
             kwargs["device"] = CPU
 
@@ -63,12 +70,13 @@ class Pretended(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not isinstance(value, Tensor) or where is None or where.type != self.kind:
                 return value
             return (
-                known[id(value)] if id(value) in known else self._new(value, torch.device(self.kind, where.index or 0))
+                known[id(value)] if id(value) in known else self.new(value, torch.device(self.kind, where.index or 0))
             )
 
-        return tree_map(placed, func(*args, **kwargs))
+        with _recording():
+            return tree_map(placed, func(*args, **kwargs))
 
-    def _new(self, numbers: Tensor, device: torch.device) -> OnDevice:
+    def new(self, numbers: Tensor, device: torch.device) -> OnDevice:
         """A tensor on the device, its bytes counted until the last one with its storage has gone."""
         if self.kind == "mps" and numbers.dtype is torch.float64:
             raise TypeError("the MPS framework does not support float64")
@@ -84,6 +92,15 @@ class Pretended(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _drop(self, key: int, size: int, storage: torch.UntypedStorage) -> None:
         self._users[key] -= 1
         self.bytes -= 0 if self._users[key] else size
+
+
+@contextmanager
+def _recording() -> Iterator[None]:
+    """Where gradients are on, the numbers record what happens to them; autograd itself has been passed by then."""
+    with ExitStack() as guards:
+        for key in RECORDERS if torch.is_grad_enabled() else ():
+            guards.enter_context(torch._C._SetExcludeDispatchKeyGuard(key, False))
+        yield
 
 
 def _common_device(func: Any, args: Any, tensors: list[Tensor]) -> torch.device | None:
@@ -104,9 +121,9 @@ def _common_device(func: Any, args: Any, tensors: list[Tensor]) -> torch.device 
 class _Named(TorchFunctionMode):
     """Calls the device by its number, which a build for the CPU cannot look up; ``torch.tensor`` starts on the CPU."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, mode: Pretended) -> None:
         super().__init__()
-        self.kind = kind
+        self.mode, self.kind = mode, mode.kind
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -114,6 +131,12 @@ class _Named(TorchFunctionMode):
             return args[0].to(torch.device("cuda", 0))
         if func is scaled_dot_product_attention and self.kind == "mps":
             return aten._scaled_dot_product_attention_math(*args, **kwargs)[0]
+        if func is Tensor.requires_grad_ and isinstance(args[0], OnDevice):
+            args[0].numbers.requires_grad_(*args[1:], **kwargs)
+            return args[0]
+        if func is torch.autograd.grad:
+            args, kwargs = tree_map(numbers_of, (args, kwargs))
+            return tree_map(lambda found: self.mode.new(found, torch.device(self.kind, 0)), func(*args, **kwargs))
         if func is Tensor.to:
             args = tuple(map(self._numbered, args))
         if "device" in kwargs:
@@ -129,7 +152,7 @@ class _Named(TorchFunctionMode):
 
 @contextmanager
 def pretended(kind: str = "cuda", count: int = 1) -> Iterator[Pretended]:
-    """A machine with devices of a kind, as far as torch can tell; nothing is recorded for autograd."""
+    """A machine with devices of a kind, as far as torch can tell; gradients are off until somebody wants them."""
     mode = Pretended(kind)
 
     def synchronise(*_: Any) -> None:
@@ -154,6 +177,6 @@ def pretended(kind: str = "cuda", count: int = 1) -> Iterator[Pretended]:
             stack.enter_context(patch.object(torch.cuda, name, call))
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, overwrite)
-        for context in (mode, _Named(kind), torch.no_grad()):
+        for context in (mode, _Named(mode), torch.no_grad()):
             stack.enter_context(context)
         yield mode

@@ -35,7 +35,7 @@ def test_what_is_measured_is_read_back_and_estimated_with(tmp_path: Path, monkey
     assert f"demo on {machine.name}" in shown
 
 
-@pytest.mark.parametrize("grid", ["demo", "mini", "paper"])
+@pytest.mark.parametrize("grid", PARAMS.grids)
 def test_a_grid_is_estimated_job_by_job(grid: str, tmp_path: Path) -> None:
     told = json.loads(succeed("estimate", "--grid", grid, "--gpu", "h100", "--results", tmp_path, "--json"))
     rules, total = told["grids"][grid]["rules"], told["grids"][grid]["total"]

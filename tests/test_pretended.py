@@ -15,14 +15,20 @@ from lorap.compression.run import compress
 from lorap.machine import needs
 from lorap.machine.streaming import read_model
 from lorap.methods.registry import SLOTS, registered
+from lorap.settings.config import load_params
 from lorap.settings.schema import Calibrate
 from tests.compare import method_of, survey_for
 from tests.pretended import Pretended, pretended
+from tests.workflow import ROOT
 
 pytestmark = pytest.mark.thorough
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 WAITS_A_LAYER = 35  # of the host for the device, whatever the number of windows
+
+PARAMS = load_params(ROOT / "params.yaml")
+RIVALS = list(PARAMS.methods)[list(PARAMS.methods).index("magnitude-sp") :]
+
 
 WAYS: dict[str, dict[str, Any]] = {
     **{f"{name}": {"attention": name} for name in registered("attention")},
@@ -36,9 +42,11 @@ WAYS: dict[str, dict[str, Any]] = {
         "share": "water-filling",
     },
     "afm-decompose": {"attention": "afm", "ffn": "decompose"},
+    **{f"{name} of params.yaml": {"method": PARAMS.methods[name]} for name in RIVALS},
     "dense form": {"form": "dense"},
     "offload": {"offload": True},
     "offload to the disk": {"repair": "refit", "offload": "disk"},
+    "offload of what gradients want": {"method": PARAMS.methods["llm-pruner"], "offload": "disk"},
     "bfloat16": {"dtype": "bfloat16"},
     "float16": {"dtype": "float16"},
 }
@@ -47,7 +55,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def spec_of(**changes: Any) -> CompressSpec:
     parts = {name: changes.pop(name) for name in SLOTS if name in changes}
     usual: dict[str, Any] = {"sparsity": 0.5, "form": "factored", "dtype": "auto", "batch": 5, "offload": False}
-    return CompressSpec(method=method_of(**parts), **(usual | changes))
+    return CompressSpec(**(usual | {"method": method_of(**parts)} | changes))
 
 
 def small(model: Path, out: Path, windows: Tensor, device: torch.device = CPU, **changes: Any) -> Path:
@@ -85,13 +93,13 @@ def require_the_bytes_of_the_cpu(model: Path, windows: Tensor, place: Path, kind
     assert made[0] == made[1]
 
 
-def require_few_waits(model: Path, windows: Tensor, place: Path) -> None:
+def require_few_waits(model: Path, windows: Tensor, place: Path, **changes: Any) -> None:
     """Not once a batch: what the windows do must stay queued."""
     place.mkdir()
     counts = []
     for number, ids in enumerate((windows, windows.repeat(4, 1))):
         with pretended() as cuda:
-            small(model, place / str(number), ids, CUDA)
+            small(model, place / str(number), ids, CUDA, **changes)
         counts.append(sum(cuda.waits.values()))
     assert counts[0] == counts[1] < WAITS_A_LAYER * 3
 
@@ -137,10 +145,11 @@ def test_a_device_without_float64_sums_and_solves_on_the_cpu(
     require_the_bytes_of_the_cpu(tiny_folder, windows, tmp_path / "both", "mps", **changes)
 
 
+@pytest.mark.parametrize("name", ["lorap", "wanda-sp", "flap-as-written", "llm-pruner", "svd-llm"])
 def test_the_host_waits_for_the_gpu_a_bounded_number_of_times_a_layer(
-    tiny_folder: Path, windows: Tensor, tmp_path: Path
+    tiny_folder: Path, windows: Tensor, tmp_path: Path, name: str
 ) -> None:
-    require_few_waits(tiny_folder, windows, tmp_path / "waits")
+    require_few_waits(tiny_folder, windows, tmp_path / "waits", method=PARAMS.methods[name])
 
 
 @pytest.mark.parametrize(
@@ -150,3 +159,8 @@ def test_no_more_memory_than_a_job_asks_for(
     tiny_folder: Path, windows: Tensor, tmp_path: Path, attention: str, ffn: str
 ) -> None:
     require_no_more_memory_than_asked_for(tiny_folder, windows, tmp_path / "small", attention=attention, ffn=ffn)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_nor_do_the_rivals(tiny_folder: Path, windows: Tensor, tmp_path: Path, name: str) -> None:
+    require_no_more_memory_than_asked_for(tiny_folder, windows, tmp_path / "small", method=PARAMS.methods[name])

@@ -63,7 +63,7 @@ def _layer_gradients(loop: LayerLoop, index: int, layer: nn.Module, inputs: Tens
         raise LorapError(f"layer {index}: gradients of the loss are not finite in {loop.dtype}; try float32")
     count = len(inputs)
     means = zip(PROJECTIONS, sums, squares, strict=True)
-    return {name: Gradient(total / count, square / count) for name, total, square in means}
+    return {name: Gradient(total.div_(count), square.div_(count)) for name, total, square in means}
 
 
 def _behind_last_layer(loop: LayerLoop, layer: nn.Module, input_ids: Tensor, inputs: Tensor) -> list[Tensor]:

@@ -19,8 +19,8 @@ from lorap.compression.planning import Plan
 from lorap.compression.progress import DONE, Progress
 from lorap.compression.scoring import plan_for
 from lorap.compression.store import Store
-from lorap.errors import LorapError, first_line
 from lorap.methods.seen import Behind, Seen, Stream, Want
+from lorap.methods.solving import in_layer
 from lorap.model.family import linear
 from lorap.model.folder import read_config, write_companions
 from lorap.model.layer_plan import PROJECTIONS, SUBLAYER_OF
@@ -62,10 +62,8 @@ def compress(
     wants = [{want for worker in spec.method.workers for want in worker.wanted(shape, layer)}
              for layer, shape in zip(plan.layers, plan.shapes, strict=True)]  # fmt: skip
     warn_of_few_tokens(sorted(set[Want]().union(*wants), key=str), plan.shapes[0], input_ids.numel())
-    measured: dict[Stream, int] = {
-        "compressed": _last(any(want.stream == "compressed" for want in some) for some in wants),
-        "dense": _last(any(want.stream == "dense" or want.needs_dense_outputs for want in some) for some in wants),
-    }
+    streams: tuple[Stream, ...] = ("compressed", "dense")
+    measured = {stream: _last(any(stream in want.streams for want in some) for some in wants) for stream in streams}
     dense_stream = any(worker.dense_stream for worker in spec.method.workers)
     dtype = config.dtype or torch.float32
     store = Store(spec.offload, device, out.parent)
@@ -129,7 +127,7 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         chosen = [want for want in chosen if place in (None, SUBLAYER_OF[want.input])]
         loop.gather(index, layer, chosen, seen, kept_whole if behind == "nothing" else ())
 
-    try:
+    with in_layer(index):
         loop.gather(index, layer, of_dense, seen)
         loop.advance(index, layer, "dense", to_the_end=any(want.needs_dense_outputs for want in wants))
         gather("nothing")
@@ -149,6 +147,4 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         gather("layer")
         if method.repair:
             method.repair.apply(layer, layer_plan, seen)
-    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise LorapError(f"layer {index}: {first_line(error)}") from error
     return layer_errors(layer, (attention, ffn), seen) | joint

@@ -77,7 +77,7 @@ def score_units(
     wants = [want for worker in workers for want in worker.wanted(shape, None)]
     if others := [want for want in wants if want != Want(want.input, want.kind)]:
         raise ValueError(f"{others[0]}: nothing is compressed in this sweep, so that there is one stream only")
-    windows = max(worker.gradients for worker in workers)
+    windows = spec.method.gradients
     store = Store(spec.offload, device, beside)
     loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.at_once(), store)
     sweep = tqdm(loop, total=len(loop), desc="score", unit="layer", disable=quiet)
@@ -96,6 +96,7 @@ def score_units(
         seen = seen_by_layer.pop()  # so that no layer's sums outlive its turn
         seen.gradients = gradients
         scores.insert(0, _scores(workers, layer, seen))
+        gradients.clear()  # before those of the next layer are there
     return scores
 
 

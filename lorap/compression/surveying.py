@@ -23,10 +23,10 @@ from lorap.core.narrow import head_spaces
 from lorap.core.statistics import Moments
 from lorap.core.surgeon import remove
 from lorap.core.water import COPIES
-from lorap.errors import LorapError, first_line
+from lorap.errors import LorapError
 from lorap.methods.narrow_heads import heads_of
 from lorap.methods.seen import Want
-from lorap.methods.solving import solving
+from lorap.methods.solving import in_layer, solving
 from lorap.model.family import layer_shapes, linear
 from lorap.model.folder import DTYPES, read_config, skeleton
 from lorap.model.head import fill_head
@@ -74,11 +74,9 @@ def survey_model(
         moments, weight = _sweep(loop, index, layer, shape[index])
         if not all(bool(moment.is_finite()) for moment in moments.values()):
             raise LorapError(f"layer {index}: activations are not finite in {config.dtype}; try float32")
-        try:
+        with in_layer(index):
             found.append(curves(layer, shape[index], moments, metrics, weight, spec))
-        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-            raise LorapError(f"layer {index}: {first_line(error)}") from error
-        copies.advance(index, layer, before, moments["ffn_hidden"].products_of().diagonal())
+        copies.advance(index, layer, before, moments["ffn_hidden"].squares_of())
     for layer_curves, cost in zip(found, copies.costs(), strict=True):
         layer_curves["weight"] = cost
     return found

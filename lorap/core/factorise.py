@@ -172,8 +172,9 @@ def _norm(weight: Tensor, metric: Tensor | None) -> Tensor:
 def spectrum(weight: Tensor, metric: Tensor | None) -> Tensor:
     """Singular values of a weight in the norm of a metric, largest first: (min(out, in),), float64."""
     weight = in_float64(weight)
-    weighted = weigh(weight, None if metric is None else metric.to(weight))
-    gram = weighted @ weighted.T if weight.shape[0] <= weight.shape[1] else weighted.T @ weighted
+    metric = None if metric is None else metric.to(weight)
+    out, inp = weight.shape
+    gram = output_gram(weight, metric) if out <= inp else (turned := weigh(weight, metric).T) @ turned.T
     return torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().flip(0)
 
 

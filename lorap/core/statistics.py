@@ -89,6 +89,10 @@ class Moments:
         upper = self.gram[0].triu()
         return (upper + upper.triu(1).T) / self.tokens
 
+    def squares_of(self) -> Tensor:
+        """The diagonal of a whole ``gram``, E[x^2] of every feature: (features,), float32."""
+        return self.gram[0].diagonal() / self.tokens
+
     def scale(self) -> Tensor:
         """L2 norm of every feature over the tokens, never 0: (features,), float32. Needs ``squares``."""
         scale = self.squares.sqrt().float().to(self.device)

@@ -78,11 +78,13 @@ def truncating(machine: Machine, size: Shape, rank: int, wider: int) -> float:
     return machine.multiply(products, "float64", wider) + machine.solve("eigenvectors float64", wider)
 
 
-def spectrum(machine: Machine, size: Shape) -> float:
-    """Seconds of ``core.factorise.spectrum``: the eigenvalues of a Gram matrix in float64."""
-    least = min(size)
+def spectrum(machine: Machine, size: Shape, full: bool = False) -> float:
+    """Seconds of ``core.factorise.spectrum``: the eigenvalues of a Gram matrix in float64; ``full`` as above."""
+    (out, inp), least = size, min(size)
     solve = EIGENVALUES * machine.solve("eigenvectors float64", least)
-    return machine.multiply(size[0] * size[1] * least, "float64", least) + solve
+    root = machine.solve("eigenvectors float64", inp) if full and out > inp else 0
+    products = out * inp * least + (out * inp * inp if full else 0)
+    return machine.multiply(products, "float64", least) + solve + root
 
 
 def comparing(size: Shape, rank: int | None, full: bool) -> Amount:

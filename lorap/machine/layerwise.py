@@ -9,33 +9,39 @@ from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SurveySpec
 from lorap.core.budget import QK, break_even_rank
 from lorap.core.water import COPIES
 from lorap.machine.factoring import comparing, factorising, joining, spectrum, truncating
-from lorap.machine.passes import SYMMETRIC, Amount, attention_metric, head_pass, others, statistics
+from lorap.machine.passes import SYMMETRIC, Amount, attention_metric, head_pass, others, some_of, statistics
 from lorap.machine.speeds import Machine
 from lorap.machine.streaming import Model, Stream, Terms, multiplied_out
+from lorap.machine.worked import THIN, removals
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import FFN, INPUT_OF, PROJECTIONS, READERS, LayerPlan
 from lorap.settings.method import Method
 from lorap.settings.schema import Calibrate
 
-ROUND = 4 / 3  # of the cube of an FFN's width: an inverse, and its updates until no channel is left
 SCORES = 18  # bytes moved for each weight of an FFN that is scored, and kept or not
+BACKWARD = 3  # passes that a layer's gradients take: forwards, and back to its inputs and to its weights
+SUMS = 32  # bytes moved for each weight and window: its gradient and the square are added up
 
 
 def compressing(machine: Machine, model: Model, spec: CompressSpec, windows: Calibrate) -> Terms:
     """Seconds of ``lorap compress``."""
     plan, dtype = model.plan(spec.method, spec.sparsity), model.dtype(spec.dtype)
     stream = Stream(machine, model, dtype, windows)
-    layer: Terms = {"passes": stream.advancing(plan), "statistics": 0.0}
-    moments = _gather(stream, layer, spec.method, plan)
-    if any(worker.dense_stream for worker in spec.method.workers):
-        layer["passes"] += stream.passing(model.dense)
+    wants = {want for worker in spec.method.workers for want in worker.wanted(model.shape, plan)}
+    layer: Terms = {"passes": 0.0, "statistics": 0.0}
+    _gather(stream, layer, wants, plan)
+    moments = _whole(wants)
+    if any("compressed" in want.streams for want in wants):
+        layer["passes"] += stream.advancing(plan)
+    if any("dense" in want.streams for want in wants):
+        to_the_end = any(want.needs_dense_outputs for want in wants)
+        layer["passes"] += stream.passing(model.dense) if to_the_end else stream.advancing(model.dense)
     solved = sum(worker.solutions(model.shape, plan) for worker in spec.method.workers)
     if solved:
         layer["solutions"] = stream.seconds(Amount(solved), "float32")
     if looked := spec.method.treatments[0].windows_for_metrics(plan):
         layer["metrics"] = stream.seconds(attention_metric(model.shape, windows, looked), "float32")
-    if spec.method.share.scored:
-        layer["survey"] = 2 * stream.passing(model.dense)
+        layer["metrics"] += _predicting(replace(stream, windows=some_of(windows, looked)))
     changed = {name: plan.ranks[name] for name in PROJECTIONS if _changes(model, plan, name)}
     sizes = {name: model.shape.sizes[name] for name in changed}
     low = {name: rank for name, rank in changed.items() if rank is not None}
@@ -48,7 +54,41 @@ def compressing(machine: Machine, model: Model, spec: CompressSpec, windows: Cal
     layer["errors"] = sum(stream.seconds(amount, "float32") for amount in compared)
     if plan.channels != model.shape.channels:
         layer["scores"] = machine.take(SCORES * model.sizes.ffn, "move")
-    return stream.whole(layer, model.dense, plan if spec.form == "factored" else multiplied_out(plan))
+    written = plan if spec.form == "factored" else multiplied_out(plan)
+    return stream.whole(layer, model.dense, written) | sweeping(stream, spec.method)
+
+
+def sweeping(stream: Stream, method: Method) -> Terms:
+    """Seconds of the sweep that scores all layers before the compression, where a method has one."""
+    if not method.swept:
+        return {}
+    model, machine, drawn = stream.model, stream.machine, some_of(stream.windows, method.gradients)
+    layer: Terms = {"passes": stream.advancing(model.dense), "statistics": 0.0}
+    wants = {want for worker in method.swept for want in worker.wanted(model.shape, None)}
+    _gather(stream, layer, wants, model.dense)
+    ranks = model.plan(method, THIN).ranks if method.share.scored else {}
+    low = {name: model.shape.sizes[name] for name, rank in ranks.items() if rank}
+    layer["spectra"] = sum(spectrum(machine, size, INPUT_OF[name] in _whole(wants)) for name, size in low.items())
+    found = {"sweep": _without_start(stream, layer)}
+    if drawn.nsamples:
+        some = replace(stream, windows=drawn)
+        summed = machine.take(SUMS * model.sizes.layer * drawn.nsamples, "move")
+        head = head_pass(model.sizes, some.tokens.count, model.sizes.width(stream.dtype))
+        back = _without_start(some, {"passes": BACKWARD * some.passing(model.dense), "sums": summed})
+        found["gradients"] = back + some.passing(model.dense) + 2 * some.seconds(head)
+    return found
+
+
+def _without_start(stream: Stream, layer: Terms) -> float:
+    """Seconds of a walk through the dense model in a process that runs already."""
+    return sum(stream.whole(layer, stream.model.dense, None).values()) - stream.machine.start()
+
+
+def _predicting(stream: Stream) -> float:
+    """Seconds of ``compression.joint_errors`` in a layer: two passes through its attention, and two quadratic forms."""
+    shape, tokens = stream.model.shape, stream.tokens.count
+    quadratic = Amount(tokens * (shape.heads + shape.kv_heads) * shape.head_dim**2)
+    return 2 * stream.passing(stream.model.dense, "ffn_in") + stream.seconds(quadratic, "float64")
 
 
 def surveying(machine: Machine, model: Model, spec: SurveySpec, windows: Calibrate) -> Terms:
@@ -56,14 +96,13 @@ def surveying(machine: Machine, model: Model, spec: SurveySpec, windows: Calibra
     stream = Stream(machine, model, model.dtype(spec.dtype), windows)
     sizes, tokens, dense = model.sizes, stream.tokens.count, stream.passing(model.dense)
     moments = Amount(tokens * (SYMMETRIC * (sizes.channels**2 + sizes.hidden**2) + sizes.hidden * model.shape.head_dim))
-    rounds = Amount(ROUND * sizes.channels**3)
     outputs = sum(model.shape.sizes[name][0] for name in QK)
     layer = {
         "passes": dense,
         "copies": COPIES / 2 * dense,  # a layer's copy passes all layers behind it, half of them on average
         "statistics": stream.seconds(moments, "float32"),
         "metrics": stream.seconds(attention_metric(model.shape, windows, spec.survey.metric_windows), "float32"),
-        "removals": stream.seconds(rounds, "float32"),
+        "removals": stream.seconds(Amount(removals(model)), "float32"),
         "factorisation": machine.solve("eigenvectors float64", min(outputs, sizes.hidden)),
     }
     found = stream.whole(layer, model.dense, None)
@@ -71,14 +110,13 @@ def surveying(machine: Machine, model: Model, spec: SurveySpec, windows: Calibra
     return found | {"logits": stream.seconds(head_pass(sizes, scored, sizes.width(stream.dtype)))}
 
 
-def _gather(stream: Stream, layer: Terms, method: Method, plan: LayerPlan) -> Collection[str]:
-    """Adds the seconds of all statistics of a method to a layer's; returns the inputs whose moments are whole."""
+def _gather(stream: Stream, layer: Terms, wants: Collection[Want], plan: LayerPlan) -> None:
+    """Adds the seconds of statistics, and of the passes that they are taken in, to those of a layer with a plan."""
     shape, dense = stream.model.shape, stream.model.dense
     half = replace(plan, channels=shape.channels, ranks=plan.ranks | dict.fromkeys(FFN))  # its attention is compressed
     forms = {"nothing": dense, "attention": half, "layer": plan}
 
     by_sweep = attrgetter("sweep")
-    wants = {want for worker in method.workers for want in worker.wanted(shape, plan)}
     for key, group in groupby(sorted(wants, key=by_sweep), key=by_sweep):
         form, together = forms[key[1]], list(group)
         layer["passes"] += stream.passing(form, max((want.input for want in together), key=list(READERS).index))
@@ -86,7 +124,17 @@ def _gather(stream: Stream, layer: Terms, method: Method, plan: LayerPlan) -> Co
         layer["statistics"] += sum(_summing(stream, want, sizes[READERS[want.input][0]][1]) for want in together)
     if any(want.settles_attention for want in wants):  # which then passes once, not for the FFN's input and output each
         layer["passes"] -= stream.passing(half, "ffn_in")
-    return {want.input for want in wants if want.kind == "moment"}
+
+
+def _whole(wants: Collection[Want]) -> Collection[str]:
+    """The inputs in whose whole moments weights are factorised.
+
+    Beside q and k, which are factorised together in a Gram matrix, v may want no more than sizes of the same input.
+    """
+    plain = {want.input for want in wants if want == Want(want.input, "gram", want.stream)}
+    return {want.input for want in wants if want.kind == "moment"} | (
+        plain - {want.input for want in wants if want.kind == "squares"}
+    )
 
 
 def _summing(stream: Stream, want: Want, features: int) -> float:

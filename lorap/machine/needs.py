@@ -10,8 +10,9 @@ from pathlib import Path
 from lorap.artifacts.specs import CompressSpec, CostSpec, RedecomposeSpec, SuiteSpec, SurveySpec, TuneSpec
 from lorap.core.water import COPIES
 from lorap.machine.need import MIB, Need
+from lorap.machine.passes import backward_bytes, inputs_bytes, pass_bytes, some_of
 from lorap.machine.streaming import Model
-from lorap.machine.worked import compressing_work, surveying_work
+from lorap.machine.worked import compressing_work, measured, surveying_work, sweeping_work
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 from lorap.settings.schema import Batch, Calibrate, Offload, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
@@ -50,13 +51,11 @@ def compress(model: Model, spec: CompressSpec, windows: Calibrate) -> Need:
     operations = sum(worker.eigenvector_operations(sizes) for worker in workers)
     need = _layer_by_layer(sizes, windows, spec.batch, layer, workspace, operations, spec.dtype)
     need = replace(need, work=sizes.layers * compressing_work(model, spec, windows))
-    inputs = _inputs(sizes, windows, spec.dtype)
-    if any(worker.dense_stream for worker in workers):
-        need = replace(need, device=need.device + inputs)
-        inputs *= 2
-    if spec.method.share.scored:
-        need = _with_scores(need, sizes, spec, windows)
-    return _offloaded(need, inputs, spec.offload)
+    inputs = inputs_bytes(sizes, windows, sizes.width(spec.dtype))
+    before = any(want.kind == "before" for want in measured(model, spec.method))
+    beside = (any(worker.dense_stream for worker in workers) + before) * inputs
+    need = _offloaded(replace(need, device=need.device + beside), inputs + beside, spec.offload)
+    return _after_sweep(need, model, spec, windows) if spec.method.swept else need
 
 
 def survey(model: Model, spec: SurveySpec, windows: Calibrate) -> Need:
@@ -67,7 +66,7 @@ def survey(model: Model, spec: SurveySpec, windows: Calibrate) -> Need:
     need = _layer_by_layer(
         sizes, windows, spec.batch, layer, workspace, eigenvector_operations(sizes.hidden, 3), spec.dtype
     )
-    inputs = _inputs(sizes, windows, spec.dtype)
+    inputs = inputs_bytes(sizes, windows, sizes.width(spec.dtype))
     logits = COPIES * windows.nsamples * windows.seqlen * sizes.vocabulary * sizes.hidden
     work = sizes.layers * surveying_work(model, spec, windows) + logits
     need = replace(need, device=need.device + COPIES * inputs, work=work)
@@ -80,14 +79,22 @@ def _offloaded(need: Need, inputs: int, offload: Offload) -> Need:
     return replace(need, host=need.host + (away if offload is True else 0), device=need.device - away)
 
 
-def _with_scores(need: Need, sizes: Sizes, spec: CompressSpec, windows: Calibrate) -> Need:
-    """What a sweep over the dense model adds: a pass, and gradients of some windows, whose inputs all layers keep."""
-    drawn = max(treatment.gradients for treatment in spec.method.treatments)
-    some = windows.model_copy(update={"nsamples": min(drawn, windows.nsamples)})
-    kept = sizes.layers * _inputs(sizes, some, spec.dtype) + (8 * sizes.layer if drawn else 0)
-    passes = windows.nsamples + 4 * some.nsamples  # backward passes take more
-    work = need.work + passes * windows.seqlen * sizes.layers * sizes.layer
-    return replace(need, device=need.device + kept, work=work)
+def _after_sweep(need: Need, model: Model, spec: CompressSpec, windows: Calibrate) -> Need:
+    """A need with the sweep over the dense model before it, which has given its memory back by then."""
+    sizes, width, drawn = model.sizes, model.sizes.width(spec.dtype), some_of(windows, spec.method.gradients)
+    workspace = max(worker.workspace_bytes(sizes) for worker in spec.method.swept)
+    if drawn.nsamples:
+        flowing = inputs_bytes(sizes, drawn, width)
+        workspace = flowing + max(workspace + 8 * sizes.layer, backward_bytes(sizes, drawn.seqlen, width))
+    layer = sizes.layer * width + sum(worker.statistics_bytes(sizes) for worker in spec.method.swept)
+    sweep = _layer_by_layer(sizes, windows, spec.batch, layer, workspace, 0, spec.dtype)
+    kept = sizes.layers * inputs_bytes(sizes, drawn, width)
+    sweep = replace(sweep, device=sweep.device + kept)
+    sweep = _offloaded(sweep, kept + inputs_bytes(sizes, windows, width), spec.offload)
+    host, device = max(need.host, sweep.host), max(need.device, sweep.device)
+    work = need.work + sweeping_work(model, spec, windows)
+    spectra = sizes.layers * sum(worker.eigenvector_operations(sizes) for worker in spec.method.swept)
+    return Need(host, device, work, need.eigenvectors + spectra)
 
 
 def spectra(sizes: Sizes, windows: Calibrate, batch: Batch) -> Need:
@@ -111,7 +118,7 @@ def tune(sizes: Sizes, spec: TuneSpec) -> Need:
     settings, width = spec.tune, sizes.width(spec.tune.dtype)
     tokens = settings.micro_batch * settings.cutoff
     adapter = sizes.layers * settings.rank * (11 * sizes.hidden + 3 * sizes.channels) * 16
-    kept = _pass(sizes, tokens, width)
+    kept = pass_bytes(sizes, tokens, width)
     if not settings.gradient_checkpointing:
         kept += sizes.layers * tokens * (14 * sizes.hidden + 6 * sizes.channels) * width
     logits = tokens * sizes.vocabulary * (width + 12)
@@ -134,7 +141,7 @@ def evaluate(sizes: Sizes, spec: SuiteSpec) -> Need:
     pass_, logits, tokens = 0.0, 0.0, 0.0
     for protocol in spec.perplexity.values():
         batch = protocol.batch * protocol.seqlen
-        pass_ = max(pass_, _pass(sizes, batch, width))
+        pass_ = max(pass_, pass_bytes(sizes, batch, width))
         logits = max(logits, sizes.vocabulary * (batch * width + protocol.seqlen * 12))
         tokens += protocol.windows * protocol.seqlen if protocol.windows else WHOLE_TEXT
     if spec.zeroshot:
@@ -150,7 +157,7 @@ def cost(sizes: Sizes, spec: CostSpec) -> Need:
     asked, width = spec.cost, sizes.width(spec.dtype)
     tokens = max(asked.batches) * (asked.prompt + asked.new_tokens)
     kept = sizes.layers * tokens * 2 * sizes.hidden * width  # at most: groups of heads may share them
-    device = sizes.parameters * width + _pass(sizes, tokens, width) + kept
+    device = sizes.parameters * width + pass_bytes(sizes, tokens, width) + kept
     runs = (asked.warmup + asked.repeats) * sum(asked.batches)
     return Need(
         LIBRARIES + HARNESS + _mapped(sizes), device, runs * (asked.prompt + asked.new_tokens) * sizes.parameters
@@ -171,19 +178,10 @@ def _layer_by_layer(
     """
     width, tokens = sizes.width(dtype), windows.nsamples * windows.seqlen
     at_once = (ASSUMED if batch == "auto" else batch) * windows.seqlen
-    device = layer + _inputs(sizes, windows, dtype) + max(workspace, _pass(sizes, at_once, width))
+    device = layer + inputs_bytes(sizes, windows, width) + max(workspace, pass_bytes(sizes, at_once, width))
     host = LIBRARIES + _mapped(sizes) + sizes.vocabulary * sizes.hidden * width
     return Need(host, device, 2 * tokens * sizes.layers * sizes.layer, sizes.layers * operations)
 
 
 def _mapped(sizes: Sizes) -> int:
     return sizes.parameters * sizes.width()
-
-
-def _inputs(sizes: Sizes, windows: Calibrate, dtype: str) -> int:
-    return windows.nsamples * windows.seqlen * sizes.hidden * sizes.width(dtype)
-
-
-def _pass(sizes: Sizes, tokens: int, width: int) -> int:
-    """One layer's activations, and their squares in float32 for the statistics."""
-    return tokens * ((8 * sizes.hidden + 3 * sizes.channels) * width + 8 * sizes.channels)

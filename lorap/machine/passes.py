@@ -84,9 +84,14 @@ def others(want: Want, features: int, shape: LayerShape) -> float:
     return products.get(want.kind, 0)
 
 
+def some_of(windows: Calibrate, count: int) -> Calibrate:
+    """So many of the windows, or all."""
+    return windows.model_copy(update={"nsamples": min(count, windows.nsamples)})
+
+
 def attention_metric(shape: LayerShape, windows: Calibrate, count: int) -> Amount:
     """What the metrics of queries and keys take in a layer."""
-    tokens, width = min(count, windows.nsamples) * windows.seqlen, shape.head_dim
+    tokens, width = some_of(windows, count).nsamples * windows.seqlen, shape.head_dim
     pairs = 2 * windows.seqlen * width**2  # mixed values of queries, and squares of keys
     return Amount(tokens * shape.heads * (pairs + 3 * width**3), 4 * tokens * shape.heads * 6 * width**2)
 
@@ -94,6 +99,28 @@ def attention_metric(shape: LayerShape, windows: Calibrate, count: int) -> Amoun
 def statistics(features: int, tokens: float, others: float = 0) -> Amount:
     """Sums of one input's squares, or of its products with so many other features."""
     return Amount(features * others, 12 * features) * tokens
+
+
+def inputs_bytes(sizes: Sizes, windows: Calibrate, width: int) -> int:
+    """Bytes of the inputs of a layer, of all windows."""
+    return windows.nsamples * windows.seqlen * sizes.hidden * width
+
+
+def pass_bytes(sizes: Sizes, tokens: int, width: int) -> int:
+    """One layer's activations, and their squares in float32 for the statistics."""
+    return tokens * ((8 * sizes.hidden + 3 * sizes.channels) * width + 8 * sizes.channels)
+
+
+def backward_bytes(sizes: Sizes, tokens: int, width: int) -> int:
+    """What gradients of a layer take, window by window, behind the head: the head and its logits, or the layer's.
+
+    The latter are of one window in the model's dtype, and their sums and sums of squares in float32.
+    """
+    logits = sizes.vocabulary * (sizes.hidden * width + tokens * (width + 12))
+    kept = tokens * (14 * sizes.hidden + 6 * sizes.channels) * width
+    largest = max(sizes.attention // 2, sizes.ffn // 3)
+    sums = (8 + width) * sizes.layer + 8 * largest
+    return max(logits, sums + kept) + pass_bytes(sizes, tokens, width)
 
 
 def stored_bytes(plans: list[LayerPlan], shape: LayerShape, sizes: Sizes, width: int) -> int:

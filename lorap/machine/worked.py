@@ -4,12 +4,15 @@ from dataclasses import replace
 
 from lorap.artifacts.specs import CompressSpec, SurveySpec
 from lorap.core.water import COPIES
-from lorap.machine.passes import attention_metric, others
+from lorap.machine.passes import attention_metric, others, some_of
 from lorap.machine.streaming import Model
 from lorap.methods.obs import Obs
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import READERS
+from lorap.settings.method import Method
 from lorap.settings.schema import Calibrate
+
+THIN = 0.9  # a sparsity at which no weight stays dense
 
 
 def compressing_work(model: Model, spec: CompressSpec, windows: Calibrate) -> float:
@@ -19,14 +22,30 @@ def compressing_work(model: Model, spec: CompressSpec, windows: Calibrate) -> fl
     or that a single one does.
     """
     workers, shape, plan = spec.method.workers, model.shape, model.plan(spec.method, spec.sparsity)
-    wants = {want for worker in workers for want in worker.wanted(shape, None)}
-    passes = 1 + len({want.sweep for want in wants}) + any(worker.dense_stream for worker in workers)
+    wants = measured(model, spec.method)
+    passes = len({want.sweep for want in wants}) + len({stream for want in wants for stream in want.streams})
     looked = spec.method.treatments[0].windows_for_metrics(plan)
     plans = (replace(plan, channels=shape.channels), replace(plan, channels=1))
     solved = sum(max(worker.solutions(shape, each) for each in plans) for worker in workers)
     tokens = windows.nsamples * windows.seqlen
     summed = sum(_products(model, want) for want in wants)
     return tokens * (passes * model.sizes.layer + summed) + attention_metric(shape, windows, looked).macs + solved
+
+
+def measured(model: Model, method: Method) -> set[Want]:
+    """What a method measures in a layer of which it leaves nothing as it was."""
+    plan = model.plan(method, THIN)
+    return {want for worker in method.workers for want in worker.wanted(model.shape, plan)}
+
+
+def sweeping_work(model: Model, spec: CompressSpec, windows: Calibrate) -> float:
+    """Of the sweep that scores all layers first: two passes, and for gradients what three more of some windows take."""
+    shape, sizes, drawn = model.shape, model.sizes, some_of(windows, spec.method.gradients)
+    wants = {want for worker in spec.method.swept for want in worker.wanted(shape, None)}
+    summed = sum(_products(model, want) for want in wants)
+    swept = windows.nsamples * ((1 + bool(wants)) * sizes.layer + summed)
+    back = 3 * drawn.nsamples * (sizes.layer + sizes.vocabulary * sizes.hidden / sizes.layers)
+    return windows.seqlen * sizes.layers * (swept + back)
 
 
 def surveying_work(model: Model, spec: SurveySpec, windows: Calibrate) -> float:
@@ -37,7 +56,12 @@ def surveying_work(model: Model, spec: SurveySpec, windows: Calibrate) -> float:
     summed = sum(_products(model, want) for want in wants)
     passes = tokens * ((1 + COPIES) * model.sizes.layer + summed)
     metrics = attention_metric(shape, windows, spec.survey.metric_windows).macs
-    return passes + metrics + Obs().solutions(shape, replace(model.dense, channels=1))
+    return passes + metrics + removals(model)
+
+
+def removals(model: Model) -> float:
+    """Of taking one channel after the other away from a layer, until a single one is left."""
+    return Obs().solutions(model.shape, replace(model.dense, channels=1))
 
 
 def _products(model: Model, want: Want) -> float:

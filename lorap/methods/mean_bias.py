@@ -38,6 +38,7 @@ class MeanBias(Repair):
         """Adds what the removed columns have given on average."""
         import torch
 
+        from lorap.core.factorise import in_float64
         from lorap.model.family import projection
         from lorap.model.swap import add_bias
         from lorap.model.units import places
@@ -49,4 +50,4 @@ class MeanBias(Repair):
                 gone = torch.zeros_like(gone)
             elif len(kept := seen.kept[units]):
                 gone = gone.index_fill(0, places(kept, projection(layer, name).in_features // len(kept)), 0)
-            add_bias(layer, name, weight.float() @ gone)
+            add_bias(layer, name, (in_float64(weight) @ in_float64(gone)).to(gone))

@@ -51,6 +51,11 @@ class Want:
         return self.weighted or self.kind == "gap"
 
     @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The streams that have to reach the layer for it."""
+        return ("compressed", "dense") if self.needs_dense_outputs else (self.stream,)
+
+    @property
     def sweep(self) -> tuple[Stream, Behind, str]:
         """What wants have in common that one pass over all windows serves."""
         return self.stream, self.behind, SUBLAYER_OF[self.input] if self.behind == "attention" else ""

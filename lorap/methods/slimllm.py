@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from lorap.methods.prune_channels import Prune
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
-from lorap.model.sizes import Sizes
+from lorap.model.sizes import Sizes, eigenvector_operations
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,6 +37,10 @@ class SlimLlm(Prune):
         values, vectors = eigenvectors(weight @ covariance @ weight.T)
         turned = (values / values.mean()).sigmoid()[:, None] * (vectors.T @ weight)
         return {"channels": channel_scores(gate, up, turned, seen.of("ffn_in").scale(), hidden.scale())}
+
+    def eigenvector_operations(self, sizes: Sizes) -> int:
+        """The eigenvectors of the output's covariance."""
+        return eigenvector_operations(sizes.hidden, 1)
 
     def statistics_bytes(self, sizes: Sizes) -> int:
         """The second moment, in float32."""

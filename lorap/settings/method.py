@@ -69,6 +69,11 @@ class Method(Strict):
         all_of_them = self.treatments if self.share.scored else ()
         return tuple(worker for worker in self.workers if worker.swept or worker in all_of_them)
 
+    @property
+    def gradients(self) -> int:
+        """Windows whose loss these scores want the gradients of."""
+        return max((worker.gradients for worker in self.swept), default=0)
+
     def modules(self) -> set[str]:
         """The modules whose code this method runs."""
         return {module for part in (*self.workers, self.share) for module in part.modules()}
