@@ -12,6 +12,7 @@ from lorap.report.tables.cost_tables import cost_table, timing_table, tuning_cos
 from lorap.report.tables.main_table import main_table
 from lorap.report.tables.paired_table import paired_table
 from lorap.report.tables.ratio_tables import ratio_table, steps_table
+from lorap.report.tables.rivals import rivals_table
 from lorap.report.tables.sourced import Table
 from lorap.report.tables.tuning_tables import redecompose_table, tuning_table
 
@@ -27,6 +28,7 @@ TABLES: dict[str, Callable[[ReportSpec, pd.DataFrame], Table]] = {
     "seeds": seeds_table,
     "ratio": ratio_table,
     "steps": steps_table,
+    "rivals": rivals_table,
     "timing": timing_table,
 }
 
