@@ -1,10 +1,11 @@
-"""What the layers of a compressed model keep of their weights, by what its configuration says; no weights are read."""
+"""What the layers of a compressed model keep, by what its configuration says; no weights are read."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from lorap.artifacts.description import plans_of
 from lorap.model.layer_plan import FFN, VALUES, LayerPlan, LayerShape
+from lorap.model.sizes import read_sizes
 
 PIECES = {"q, k": ("q_proj", "k_proj"), "v, o": VALUES, "FFN": FFN}
 
@@ -17,6 +18,16 @@ def kept_shares(folder: Path) -> list[dict[str, float]]:
     """
     shape, plans = plans_of(folder)
     return [{name: _kept(plan, shape, names) for name, names in PIECES.items()} for plan in plans]
+
+
+def decoder_weights(config: Path) -> int:
+    """Weights of the linears of all decoder layers of a dense model, of which sparsities are fractions.
+
+    Raises:
+        LorapError: The configuration is damaged.
+    """
+    sizes = read_sizes(config)
+    return sizes.layers * sizes.layer
 
 
 def _kept(plan: LayerPlan, shape: LayerShape, names: tuple[str, ...]) -> float:

@@ -68,7 +68,7 @@ def published_rivals(models: Sequence[str]) -> pd.DataFrame:
     rows = rows[rows.protocol.notna()]
     rows = rows.assign(source=rows.source + JOIN + rows.protocol, value=rows.value.map(number))
     table = rows.groupby([*KEYS, "source", "task"], sort=False)["value"].first().unstack()
-    return table.reindex(columns=RIVAL_VALUES).reset_index()
+    return table.reindex(columns=RIVAL_VALUES).reset_index().rename_axis(columns=None)
 
 
 def published_statistics() -> pd.DataFrame:

@@ -11,6 +11,7 @@ from lorap.report.tables.ablations import ablation, seeds_table
 from lorap.report.tables.cost_tables import cost_table, timing_table, tuning_cost_table
 from lorap.report.tables.main_table import main_table
 from lorap.report.tables.paired_table import paired_table
+from lorap.report.tables.ranking import ranking_table, unranked_table
 from lorap.report.tables.ratio_tables import ratio_table, steps_table
 from lorap.report.tables.rivals import rivals_table
 from lorap.report.tables.sourced import Table
@@ -34,7 +35,12 @@ TABLES: dict[str, Callable[[ReportSpec, pd.DataFrame], Table]] = {
 
 
 def make_tables(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> dict[str, Table]:
-    """All tables, those of the results, and those of single answers and of the tunings' own records."""
+    """All tables, those of the results, and those of single answers and of what jobs have recorded."""
     tables = {name: make(spec, results) for name, make in TABLES.items()}
-    records = {"paired": paired_table, "tuning_cost": tuning_cost_table}
+    records = {
+        "ranking": ranking_table,
+        "unranked": unranked_table,
+        "paired": paired_table,
+        "tuning_cost": tuning_cost_table,
+    }
     return tables | {name: make(spec, results, folder) for name, make in records.items()}
