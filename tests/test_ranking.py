@@ -13,8 +13,8 @@ from lorap.artifacts import catalogue
 from lorap.artifacts.grid import Cell
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.page.origins import Origins
-from lorap.report.read.budget import on_budget
 from lorap.report.read.facts import read_provenance
+from lorap.report.read.removed_share import on_budget
 from lorap.report.read.results import read_results
 from lorap.report.tables.all_tables import make_tables
 from lorap.report.tables.sourced import Table, records

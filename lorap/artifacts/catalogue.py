@@ -30,6 +30,8 @@ FIGURES = {
     "allocation": "Perplexity against the allocation, by treatment of the attention",
     "kept": "What each part of a layer keeps of its weights, at every sparsity, where a method gives layers shares of "
     "their own. There is one set of curves for each way of sharing, under the first method that has it",
+    "taken": "What each method takes from which layer at the highest sparsity: heads, channels, and the rank of the "
+    "weights that are left. Methods that take the same share one curve, and what a method leaves alone it has none of",
     "pareto_parameters": "Perplexity against parameters; the line joins the models that no smaller one beats",
     "pareto_latency": "Perplexity against the time to read a prompt, which varies from run to run",
     "error_by_layer": "Relative error of the compressed weights by layer, in the norm that the method minimises and, "

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lorap.artifacts.grid import all_cells
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.read.budget import REMOVED, on_budget
+from lorap.report.read.removed_share import REMOVED, on_budget
 from lorap.report.read.results import is_main
 from lorap.report.read.scores import AVERAGE, COST, PERPLEXITY, SEVEN, TASK, score_measures
 from lorap.report.tables.formats import readable

@@ -10,7 +10,7 @@ from lorap.artifacts.specs import ReportSpec
 from lorap.report.read.facts import WALL
 from lorap.report.read.results import read_optional
 
-SECONDS, MEMORY = "compress s", "compress MiB"
+EFFORT = ["compress s", "compress MiB"]
 UNKNOWN = float("nan")
 
 
@@ -25,7 +25,7 @@ def read_effort(spec: ReportSpec, folder: Path) -> pd.DataFrame:
         metas = [read_optional(folder / output(step, cell).meta) or {} for step in steps]
         peaks = [_peak(spec, folder, step, cell) for step in steps]
         rows[cell.path] = (sum(meta.get(WALL, UNKNOWN) for meta in metas), max(peaks))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=[SECONDS, MEMORY], dtype="float64")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=EFFORT, dtype="float64")
 
 
 def _peak(spec: ReportSpec, folder: Path, step: str, cell: Cell) -> float:

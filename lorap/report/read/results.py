@@ -11,8 +11,8 @@ from lorap.artifacts.grid import Cell, all_cells, compressed_cells, tuned_cells
 from lorap.artifacts.places import measured, output
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import read_json
-from lorap.report.read.budget import REMOVED, removed
 from lorap.report.read.columns import setting_columns
+from lorap.report.read.removed_share import REMOVED, removed
 from lorap.report.read.scores import SEVEN, score_columns, task_scores
 from lorap.settings.schema import KeptAs
 

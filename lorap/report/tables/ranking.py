@@ -1,6 +1,7 @@
 """All methods at each sparsity: those of one budget in a ranking, those of another one apart from it."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.read.budget import REMOVED, on_budget
 from lorap.report.read.columns import domain_of, needs_gradients
-from lorap.report.read.effort import MEMORY, SECONDS, read_effort
+from lorap.report.read.effort import EFFORT, read_effort
+from lorap.report.read.removed_share import REMOVED, on_budget
 from lorap.report.read.scores import ALL_TEXTS, COMPRESSING, COST
 from lorap.report.tables.ablations import SET, value_measures
 from lorap.report.tables.main_table import tuned_names
@@ -19,7 +20,8 @@ from lorap.report.tables.sourced import CELL, Origin, Table
 
 ALIKE = ["sparsity", "tuned", "model", *SET]  # what the methods of one ranking have in common
 RANK, GRADIENTS, IN_DOMAIN = "rank", "gradients", "in domain"
-PREFILL = "prefill_seconds_"
+LATENCY = "prefill s"  # of the smallest batch
+UNVARIED = (COST, COMPRESSING)  # measures whose deviation over seeds says nothing
 
 
 def ranking_table(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Table:
@@ -47,12 +49,13 @@ def _table(spec: ReportSpec, results: pd.DataFrame, folder: Path, ranked: bool) 
             row = dict(zip(ALIKE, key, strict=True)) | ({RANK: place} if ranked else {})
             row |= {"method": method, **_said(spec, str(method), seeds)}
             for name, measure in measures.items():
-                found = {name: seeds[name].mean(), DEVIATION.format(name): seeds[name].std()}
+                found = {name: seeds[name].mean()}
+                found |= {DEVIATION.format(name): seeds[name].std()} if measure not in UNVARIED else {}
                 origins |= {(len(rows), column): _origin(seeds, name, measure) for column in found}
                 row |= found
             rows.append(row)
-    frame = pd.DataFrame(rows, columns=_columns(measures, ranked))
-    return Table(frame.dropna(axis="columns", how="all") if len(frame) else frame, origins)
+    table = Table(pd.DataFrame(rows, columns=_columns(measures, ranked)), origins)
+    return table if table.frame.empty else replace(table, frame=table.frame.dropna(axis="columns", how="all"))
 
 
 def _cells(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -61,17 +64,18 @@ def _cells(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> pd.DataFram
     sets = [spec.calibrate[name] for name in cells.calibration]
     cells = cells.assign(**{name: [getattr(chosen, name) for chosen in sets] for name in SET})
     together = np.exp(cells[[*spec.perplexity]].map(math.log).mean(axis=1, skipna=False))
-    cells = cells.assign(**{TOGETHER: together}).join(read_effort(spec, folder), on=CELL)
+    prefill = [name for name in cells.columns if name.startswith("prefill_seconds_")][:1]
+    cells = cells.rename(columns=dict.fromkeys(prefill, LATENCY)).assign(**{TOGETHER: together})
+    cells = cells.join(read_effort(spec, folder), on=CELL)
+    cells = cells.reindex(columns=[*cells.columns.union([LATENCY], sort=False)])
     return cells.sort_values(["sparsity", "tuned", "model"], kind="stable")
 
 
 def _measures(spec: ReportSpec, cells: pd.DataFrame) -> dict[str, str]:
     """The columns of numbers, and what each is measured by."""
-    latency = [name for name in cells.columns if name.startswith(PREFILL)][:1]
-    costs = dict.fromkeys([REMOVED, "parameters", "macs", *latency], COST)
-    quality = value_measures(spec, cells)
     together = {TOGETHER: ALL_TEXTS} if len(spec.perplexity) > 1 else {}
-    return {REMOVED: COST} | together | quality | costs | dict.fromkeys([SECONDS, MEMORY], COMPRESSING)
+    costs = dict.fromkeys(["parameters", "macs", LATENCY], COST)
+    return {REMOVED: COST} | together | value_measures(spec, cells) | costs | dict.fromkeys(EFFORT, COMPRESSING)
 
 
 def _means(group: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +94,10 @@ def _said(spec: ReportSpec, method: str, seeds: pd.DataFrame) -> dict[str, Any]:
 
 def _columns(measures: dict[str, str], ranked: bool) -> list[str]:
     said = [*([RANK] if ranked else []), "method", GRADIENTS, IN_DOMAIN, COUNT]
-    return [*ALIKE, *said, *(column for name in measures for column in (name, DEVIATION.format(name)))]
+    numbers = {
+        name: [name] if measure in UNVARIED else [name, DEVIATION.format(name)] for name, measure in measures.items()
+    }
+    return [*ALIKE, *said, *(column for columns in numbers.values() for column in columns)]
 
 
 def _origin(seeds: pd.DataFrame, name: str, measure: str) -> Origin:
