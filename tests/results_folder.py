@@ -22,6 +22,11 @@ MODEL = "llama-7b"
 CALIBRATION = "bookcorpus-128x128"
 OWN_TASK = "pydoc"
 COMMIT = "c0ffee" + "0" * 34
+DENSE_PARAMETERS, LINEARS = 6_738_415_616, 6_476_005_376  # of the paper's model, which all models here are as large as
+CONFIG = {
+    "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
+    "vocab_size": 32000,
+}  # fmt: skip
 GRID: dict[str, Any] = {
     "models": [MODEL],
     "calibration": CALIBRATION,
@@ -68,6 +73,11 @@ def perplexity(spec: ReportSpec, cell: Cell, protocol: str) -> float:
     return 100 + 100 * list(spec.perplexity).index(protocol) + all_cells(spec.grid).index(cell) + 0.25
 
 
+def parameters(spec: ReportSpec, cell: Cell) -> int:
+    """The size that the files hold: what the sparsity leaves, less ones for the cell."""
+    return DENSE_PARAMETERS - round(cell.sparsity * LINEARS) - all_cells(spec.grid).index(cell)
+
+
 def accuracy(spec: ReportSpec, cell: Cell, task: str, metric: str) -> float:
     """The accuracy that the files hold, from 0 to 1."""
     assert spec.zeroshot
@@ -86,6 +96,7 @@ def fill(spec: ReportSpec, folder: Path) -> Path:
     """Writes every result file of a grid."""
     for model in spec.grid.models:
         _artifact(folder / "models" / model, META | {"origin": {"repo": "huggyllama/llama-7b", "revision": "4782ad2"}})
+        _write(folder / "models" / model / "config.json", CONFIG)
         spectrum = {name: [0.0, 0.5, 0.95, 1.0] for name in ("q_proj", "v_proj", "up_proj")}
         spectra = {"rank_fractions": [0, 0.3, 0.6, 1], "layers": [spectrum] * 3}
         _artifact(folder / f"evaluate/{model}/spectra.json", META, spectra)
@@ -135,7 +146,7 @@ def fill_cell(spec: ReportSpec, folder: Path, cell: Cell) -> None:
     }
     _artifact(place / "perplexity.json", META, found)
     batches = [{"batch": 1, "prefill_seconds": 0.5, "decode_tokens_per_second": 20.0, "peak_memory_bytes": 1}]
-    size = 6_738_415_616 - all_cells(spec.grid).index(cell)
+    size = parameters(spec, cell)
     cost = {"parameters": size, "macs": 10 * size, "peak_memory_bytes": 2**20, "batches": batches}
     _artifact(place / "cost.json", META, cost | {"protocol": {"tokens": 64}})
     tasks = {}

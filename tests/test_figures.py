@@ -18,6 +18,7 @@ from lorap.report.build import build_report
 from lorap.report.figures.all_figures import FIGURES
 from lorap.report.figures.style import WIDTH, looks, panels, perplexity_axis
 from lorap.report.read.results import read_results
+from lorap.settings.config import load_params
 from tests.results_folder import MODEL, fill, perplexity, small_spec
 
 pytestmark = pytest.mark.thorough
@@ -66,6 +67,17 @@ def test_perplexity_goes_from_dense_over_every_sparsity_and_tuning_is_a_curve_of
 def test_what_is_tuned_is_in_no_figure_of_untuned_cells(spec: ReportSpec, folder: Path) -> None:
     found = curves(draw(spec, folder, "allocation").axes[0])
     assert {name: len(points) for name, points in found.items()} == {"awsvd": 2, "svd": 1}
+
+
+@pytest.mark.parametrize("name", ["pareto_parameters", "pareto_latency"])
+def test_every_method_has_its_points_among_the_costs_however_many_there_are(tmp_path: Path, name: str) -> None:
+    methods = [name for name in load_params().methods if "published" not in name][:20]
+    spec = small_spec(cells=[{"methods": methods, "sparsities": [0.2, 0.5]}])
+    figure = draw(spec, fill(spec, tmp_path), name)
+    found = curves(figure.axes[0])
+    assert {label: len(points) for label, points in found.items()} == {"dense": 1} | dict.fromkeys(methods, 2)
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().y1 <= figure.bbox.y1, "the legend is cut off"
 
 
 def test_tuning_shows_training_and_held_out_loss_of_every_tuning(spec: ReportSpec, folder: Path) -> None:

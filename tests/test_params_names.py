@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lorap.settings.config import DEFAULTS
+from lorap.artifacts.grid import Cell, compressed_cells, wants_zeroshot
+from lorap.settings.config import DEFAULTS, load_params, parse_params
 from tests.overriding import faults_of
 
 pytestmark = pytest.mark.thorough
@@ -76,3 +77,15 @@ def test_a_grid_that_uses_a_name_nobody_defined_is_refused(
     }
     found = faults_of(tmp_path, {"grids": {"g": sound | grid}})
     assert [line.split(": got 'nope'; expected a name from ")[0] for line in found] == fields
+
+
+def test_a_block_may_be_of_some_of_the_grids_models_and_of_no_other(tmp_path: Path) -> None:
+    grid = {"models": ["llama-7b", "llama-13b"], "calibration": "pydoc-32x128", "perplexity": ["pydoc"]}
+    block = {"models": ["llama-7b"], "methods": ["svd"], "sparsities": [0.5], "zeroshot": True}
+    params = load_params()
+    raw = params.model_dump() | {"grids": {"g": grid | {"zeroshot": "pydoc", "cells": [block]}}, "active": ["g"]}
+    made = parse_params(raw, "test").grids["g"]
+    assert [cell.model for cell in compressed_cells(made)] == ["llama-7b"]
+    assert not wants_zeroshot(made, Cell("llama-13b", "pydoc-32x128", "svd", 0.5))
+    (line,) = faults_of(tmp_path, {"grids": {"g": grid | {"cells": [block | {"models": ["vicuna-7b"]}]}}})
+    assert "vicuna-7b is none of the grid's models: llama-7b, llama-13b" in line

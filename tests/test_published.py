@@ -7,10 +7,20 @@ import pandas as pd
 import pytest
 
 from lorap.artifacts.grid import Cell
-from lorap.report.read.published import SAME, VALUES, number, published_main, published_statistics, read_published
+from lorap.report.read.published import (
+    RIVAL_VALUES,
+    SAME,
+    VALUES,
+    number,
+    published_main,
+    published_rivals,
+    published_statistics,
+    read_published,
+)
 from lorap.report.read.results import read_results
 from lorap.report.read.scores import SEVEN
 from lorap.report.tables.main_table import main_table
+from lorap.report.tables.rivals import rivals_table
 from tests.results_folder import CALIBRATION, MODEL, fill, perplexity, small_spec
 
 LORAP_TABLE = "LoRAP README main table (LLaMA-7B)"
@@ -117,3 +127,26 @@ def test_blocks_go_by_sparsity_then_without_and_with_tuning(tmp_path: Path) -> N
     rows = main(tmp_path)
     order = list(zip(rows.sparsity, rows.tuned != "no", rows.cell.isna(), strict=True))
     assert order == sorted(order)
+
+
+def test_what_was_published_by_another_protocol_is_in_no_table_with_measured_rows(tmp_path: Path) -> None:
+    raw = read_published()
+    others = set(raw[raw.protocol.notna()].source)
+    rows = main(tmp_path, models=[MODEL, "llama-2-7b", "vicuna-7b"])
+    assert {source for joined in rows.source for source in joined.split("; ")} & others == set()
+    spec = small_spec(models=["llama-2-7b"])
+    rivals = rivals_table(spec, read_results(spec, tmp_path))
+    assert rivals.frame.cell.isna().all()
+    assert set(rivals.frame.model) == {"LLaMA-7B", "LLaMA-2-7B"}
+
+
+def test_every_rivals_number_is_there_with_its_source_and_protocol() -> None:
+    raw = read_published()
+    raw = raw[raw.protocol.notna() & raw.model.isin(["LLaMA-7B", "LLaMA-2-7B", "Vicuna-7B"])]
+    rows = published_rivals(["llama-2-7b", "vicuna-7b"])
+    assert rows[RIVAL_VALUES].notna().sum().sum() == len(raw) == 447
+    row = rows[(rows.method == "Zero-Sum-SVD") & (rows.sparsity == 0.4)].iloc[0]
+    assert (row["wikitext2"], row["c4"]) == (11.856, 37.653)
+    assert row["source"].startswith("Zishan-Shao/lowrankarena@54bd750 and @298842c results/eval/*.json; 2048 tokens")
+    grail = rows[(rows.method == "FLAP + GRAIL") & (rows.sparsity == 0.5)]
+    assert len(grail) == 1, "one protocol, one row, whatever text it is of"

@@ -16,7 +16,7 @@ from lorap.report.build import build_report
 from lorap.report.read.results import read_results
 from lorap.report.read.scores import AVERAGE, SEVEN
 from lorap.report.tables.all_tables import make_tables
-from tests.results_folder import CALIBRATION, MODEL, OWN_TASK, accuracy, fill, perplexity, small_spec
+from tests.results_folder import CALIBRATION, MODEL, OWN_TASK, accuracy, fill, parameters, perplexity, small_spec
 
 pytestmark = pytest.mark.thorough
 
@@ -156,7 +156,7 @@ def test_redecomposition_shows_parameters_after_the_model_that_was_tuned(spec: R
     assert list(rows.index) == ["not tuned", "adapter", "exact", "truncated"]
     for form in ("adapter", "exact", "truncated"):
         cell = replace(TUNED, kept_as=form)
-        assert rows.loc[form, "parameters"] == 6_738_415_616 - all_cells(spec.grid).index(cell)
+        assert rows.loc[form, "parameters"] == parameters(spec, cell)
 
 
 @pytest.mark.system
@@ -170,7 +170,7 @@ def test_a_report_is_written_whole_and_the_same_twice(spec: ReportSpec, folder: 
     for name, made in make_tables(spec, read_results(spec, folder), folder).items():
         read = pd.read_csv(folder / "report" / f"{name}.csv")
         pd.testing.assert_frame_equal(read, made.frame, check_dtype=False, rtol=1e-5)
-    assert f"{6_738_415_616 - all_cells(spec.grid).index(TUNED)}" in (folder / "report/cost.csv").read_text()
+    assert f"{parameters(spec, TUNED)}" in (folder / "report/cost.csv").read_text()
 
 
 def test_metrics_name_cells_by_their_paths_tuned_ones_too(spec: ReportSpec, folder: Path) -> None:

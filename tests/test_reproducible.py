@@ -16,7 +16,7 @@ from tests.workflow import Checkout, make_checkout
 PAGE, PROVENANCE = f"report/{catalogue.PAGE}", f"report/{catalogue.PROVENANCE}"
 REPORT_META = f"report/{META}"
 MEASURED = {  # of a report; nothing of these files need be the same
-    *(f"report/{name}.{kind}" for name in ("timing", "tuning_cost") for kind in ("csv", "md", "tex")),
+    *(f"report/{name}.{kind}" for name in catalogue.MEASURED_TABLES for kind in ("csv", "md", "tex")),
     "report/figures/pareto_latency.png",
     "report/figures/pareto_latency.pdf",
     "report/provenance_timing.json",

@@ -108,7 +108,7 @@ def started(checkout: Checkout, *options: str, ok: bool = True) -> Future[str]:
 def tables(checkout: Checkout) -> dict[str, bytes]:
     """The tables of a report, but for those that hold measured times, and what DVC shows of them."""
     results = checkout.folder / "results/demo"
-    names = [f"report/{name}.csv" for name in catalogue.TABLES if name not in ("timing", "tuning_cost")]
+    names = [f"report/{name}.csv" for name in catalogue.TABLES if name not in catalogue.MEASURED_TABLES]
     return {name: (results / name).read_bytes() for name in (*names, catalogue.METRICS, catalogue.SWEEP)}
 
 

@@ -10,19 +10,20 @@ from lorap.artifacts.specs import ReportSpec
 from lorap.report.page.summary import Line, measured, summary
 from lorap.report.read.results import read_results
 from lorap.report.tables.sourced import Origin
-from tests.results_folder import CALIBRATION, MODEL, fill, small_spec
+from tests.results_folder import CALIBRATION, DENSE_PARAMETERS, LINEARS, MODEL, fill, small_spec
 
 DENSE, LORAP, LARGER = Cell(MODEL), *(Cell(MODEL, CALIBRATION, name, 0.5) for name in ("lorap", "attention-only"))
 TUNED = Cell(MODEL, CALIBRATION, "lorap", 0.5, "alpaca", "exact")
 SVD = {"methods": ["svd"], "sparsities": [0.2]}
 
 
-def change(folder: Path, cell: Cell, perplexity: float, parameters: int = 50, seconds: float = 0.5) -> None:
+def change(folder: Path, cell: Cell, perplexity: float, removed: float = 0.5, seconds: float = 0.5) -> None:
     """Gives a cell a perplexity and a cost."""
     place = folder / "evaluate" / cell.path
     (place / "perplexity.json").write_text(json.dumps({"wikitext2": {"perplexity": perplexity}}))
     batches = [{"batch": 1, "prefill_seconds": seconds, "decode_tokens_per_second": 1}]
-    (place / "cost.json").write_text(json.dumps({"parameters": parameters, "batches": batches}))
+    size = DENSE_PARAMETERS - round(removed * LINEARS)
+    (place / "cost.json").write_text(json.dumps({"parameters": size, "batches": batches}))
 
 
 def lines(spec: ReportSpec, folder: Path) -> dict[str, str]:
@@ -35,14 +36,14 @@ def test_the_best_method_is_sought_among_those_that_removed_as_much(tmp_path: Pa
     tuned = {"methods": ["lorap"], "sparsities": [0.5], "tune": ["alpaca"], "kept_as": ["exact"]}
     spec = small_spec(cells=[{"methods": ["attention-only", "lorap", "svd"], "sparsities": [0.5]}, tuned])
     fill(spec, tmp_path)
-    change(tmp_path, DENSE, 10, parameters=100)
-    change(tmp_path, LARGER, 11, parameters=80)
+    change(tmp_path, DENSE, 10, removed=0)
+    change(tmp_path, LARGER, 11, removed=0.2)
     change(tmp_path, LORAP, 30, seconds=0.25)
-    change(tmp_path, TUNED, 15, parameters=51)
+    change(tmp_path, TUNED, 15, removed=0.49)
     said = lines(spec, tmp_path)
     assert said["Best method"] == "lorap at sparsity 0.5: perplexity 30.00 on wikitext2, 3.0 times the dense model's"
     assert "from 30.00 to 15.00 (alpaca, exact), which wins back 75% of what compression had cost" in said["Tuning"]
-    assert "50% of the dense model's, reads a prompt 2.00 times as fast" in said["Size and speed"]
+    assert "52% of the dense model's, reads a prompt 2.00 times as fast" in said["Size and speed"]
     best = summary(spec, read_results(spec, tmp_path))[MODEL][1]
     assert ("30.00", Origin((LORAP.path,), "perplexity wikitext2")) in best.parts
 

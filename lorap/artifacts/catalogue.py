@@ -2,6 +2,10 @@
 
 TABLES = {
     "main": "Perplexity and zero-shot accuracy (percent) at each sparsity",
+    "ranking": "Ranking at each sparsity, by the geometric mean of the perplexities, of the methods whose shares of "
+    "removed decoder weights are within half a point of the sparsity and of each other. Mean and deviation over "
+    "calibration seeds; times and memory vary from run to run",
+    "unranked": "Not in the ranking: methods that removed another share of the decoder weights, or are not measured",
     "tuning": "Tuning: before it, with its adapter, and with the adapter folded into the factors",
     "redecompose": "Folding an adapter into the factors: exactly, at a higher rank, or truncated to the old one",
     "cost": "Parameters and multiply-accumulates",
@@ -15,6 +19,7 @@ TABLES = {
     "steps": "What each part of a method adds: the same geometric mean, by the text that was calibrated on",
     "paired": "Zero-shot accuracy above that of the grid's first method on the same documents, in points of the mean "
     "over the tasks",
+    "rivals": "Published numbers of rival methods, each with its protocol; none is that of this grid",
     "timing": "Memory, latency and throughput (they vary from run to run)",
     "tuning_cost": "Time and memory of tuning (they vary from run to run)",
 }
@@ -25,6 +30,8 @@ FIGURES = {
     "allocation": "Perplexity against the allocation, by treatment of the attention",
     "kept": "What each part of a layer keeps of its weights, at every sparsity, where a method gives layers shares of "
     "their own. There is one set of curves for each way of sharing, under the first method that has it",
+    "taken": "What each method takes from which layer at the highest sparsity: heads, channels, and the rank of the "
+    "weights that are left. Methods that take the same share one curve, and what a method leaves alone it has none of",
     "pareto_parameters": "Perplexity against parameters; the line joins the models that no smaller one beats",
     "pareto_latency": "Perplexity against the time to read a prompt, which varies from run to run",
     "error_by_layer": "Relative error of the compressed weights by layer, in the norm that the method minimises and, "
@@ -32,7 +39,7 @@ FIGURES = {
     "norms. There is one curve for each treatment of the sub-layer, under the first method that has it",
     "spectra": "Share of the rank that holds 90 % of a weight's activation-weighted energy, by layer",
 }
-MEASURED_TABLES = ("timing", "tuning_cost")  # of what no second run repeats
+MEASURED_TABLES = ("ranking", "unranked", "timing", "tuning_cost")  # of what no second run repeats
 TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("png", "pdf")
 PAGE = "index.html"

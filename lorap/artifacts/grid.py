@@ -92,13 +92,15 @@ def wants_zeroshot(grid: Grid, cell: Cell) -> bool:
 def _has(grid: Grid, block: Block, cell: Cell) -> bool:
     """Whether a block has a cell, tuned or not."""
     calibrations = block.calibrations or [grid.calibration]
+    if cell.model not in (block.models or grid.models):
+        return False
     return cell.method in block.methods and cell.sparsity in block.sparsities and cell.calibration in calibrations
 
 
 def _blocks(grid: Grid) -> Iterator[tuple[Cell, Block]]:
     """Every compressed cell with a block that it is in."""
     for model in grid.models:
-        for block in grid.cells:
+        for block in (block for block in grid.cells if model in (block.models or grid.models)):
             for calibration in block.calibrations or [grid.calibration]:
                 for method in block.methods:
                     for sparsity in block.sparsities:

@@ -105,13 +105,17 @@ def report_spec(params: Params, name: str) -> ReportSpec:
     """The spec of a grid's report: the grid and every definition that it uses."""
     grid = lookup(params.grids, name, "grid")
     cells = compressed_cells(grid)
+    drawn = {used: params.calibrate[used] for _, used in calibrations(grid)}
+    measured = {protocol: params.evaluate.perplexity[protocol] for protocol in grid.perplexity}
+    texts = [*(one.corpus for one in drawn.values()), *(one.corpus for one in measured.values())]
     return ReportSpec(
         name=name,
         grid=grid,
         methods={cell.method: params.methods[cell.method] for cell in cells if cell.method},
-        calibrate={used: params.calibrate[used] for _, used in calibrations(grid)},
+        corpora={corpus: params.corpora[corpus] for corpus in texts},
+        calibrate=drawn,
         tune={cell.tuning: params.tune[cell.tuning] for cell in tuned_cells(grid) if cell.tuning},
-        perplexity={protocol: params.evaluate.perplexity[protocol] for protocol in grid.perplexity},
+        perplexity=measured,
         zeroshot=params.evaluate.zeroshot[grid.zeroshot] if grid.zeroshot else None,
         report=params.report,
     ).sealed()

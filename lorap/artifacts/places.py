@@ -1,6 +1,7 @@
 """Where the artifacts of a grid are, by the table of steps; no torch here."""
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from lorap.artifacts.grid import Cell
 from lorap.artifacts.step import Methods, Output, Step
@@ -22,6 +23,11 @@ def output(step: str, cell: Cell) -> Output:
 def measured(cell: Cell) -> str:
     """The folder with the measurements of a cell, below the grid's folder."""
     return STEPS[measured_by(cell)].out.format_map(cell.wildcards)
+
+
+def log(step: str, kind: str = "log") -> str:
+    """The log of a step's jobs, or the table of their benchmarks (``tsv``), below the folder of the repository."""
+    return f"logs/{{grid}}/{PurePosixPath(STEPS[step].out).with_suffix('')}.{kind}"
 
 
 def needs(stage: str) -> tuple[str, ...]:

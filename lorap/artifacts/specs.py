@@ -183,6 +183,7 @@ class ReportSpec(Spec):
     name: Name
     grid: Grid
     methods: dict[Name, Method]
+    corpora: dict[Name, CorpusSource]
     calibrate: dict[Name, Calibrate]
     tune: dict[Name, Tune]
     perplexity: dict[Name, Perplexity]

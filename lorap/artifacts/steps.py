@@ -165,7 +165,7 @@ _REPORT = Step(
     outputs=(report("report", *catalogue.made_files()),),
     cells=lambda grid, _: [Cell("")],  # the whole grid, so no cell of it
     spec=lambda params, grid, cell: report_spec(params, grid),
-    settings=("calibrate", "evaluate.perplexity", "evaluate.zeroshot", "methods", "report", "tune"),
+    settings=("calibrate", "corpora", "evaluate.perplexity", "evaluate.zeroshot", "methods", "report", "tune"),
 )
 STEPS = {step.name: step for step in (*_TO_REPORT, _REPORT)}  # each after those whose artifacts it takes
 STAGES = {

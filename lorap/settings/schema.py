@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, field_validator
 
 from lorap.model.layer_plan import Form
 from lorap.settings.method import Method
@@ -143,12 +143,13 @@ class Report(Strict):
 
 
 class Block(Strict):
-    """A rectangle of cells; without ``calibrations`` the grid's own is used.
+    """A rectangle of cells; without ``models`` it is of all models, without ``calibrations`` the grid's own is used.
 
     ``tune`` names tunings, ``kept_as`` says in which forms each tuned model is kept and measured (as an adapter where
     it is absent); ``zeroshot`` asks for the grid's zero-shot protocol.
     """
 
+    models: list[Name] | None = None
     methods: list[Name]
     sparsities: list[Annotated[Sparsity, AfterValidator(_in_a_name)]]
     calibrations: list[Name] | None = None
@@ -165,6 +166,14 @@ class Grid(Strict):
     cells: list[Block]
     perplexity: Annotated[list[Name], Field(min_length=1)]
     zeroshot: Name | None = None
+
+    @field_validator("cells")
+    @classmethod
+    def _of_its_models(cls, cells: list[Block], info: ValidationInfo) -> list[Block]:
+        known = info.data.get("models", [])
+        for name in (name for block in cells for name in block.models or () if known and name not in known):
+            raise ValueError(f"{name} is none of the grid's models: {', '.join(known)}")
+        return cells
 
 
 class Params(Strict):

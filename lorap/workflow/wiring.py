@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from lorap.artifacts import places
 from lorap.artifacts.grid import Cell
 from lorap.artifacts.places import output
 from lorap.artifacts.specs import Spec
@@ -86,7 +87,7 @@ class Wiring:
 
     def log(self, rule: str, kind: str = "log") -> str:
         """The log of a job, or the table of its benchmark: ``tsv``."""
-        return f"logs/{{grid}}/{PurePosixPath(STEPS[rule].out).with_suffix('')}.{kind}"
+        return places.log(rule, kind)
 
     def resources(self, rule: str) -> dict[str, Any]:
         """GPUs, memory and time of a job; a second try asks for twice the memory and time.

@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lorap.artifacts import names
 from lorap.artifacts.grid import Cell, compressed_cells, is_surveyed
-from lorap.artifacts.kept import PIECES, kept_shares
+from lorap.artifacts.kept import PIECES, has_plans, kept_shares
 from lorap.artifacts.places import output
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.figures.style import finish, looks, panels
@@ -49,7 +48,7 @@ def _is_shown(spec: ReportSpec, cell: Cell) -> bool:
 
 def _read(folder: Path, cell: Cell) -> list[dict[str, float]]:
     place = folder / output("compress", cell).path
-    return kept_shares(place) if (place / names.MODEL_FILES[0]).is_file() else []
+    return kept_shares(place) if has_plans(place) else []
 
 
 def _sparsity(cell: Cell) -> float:

@@ -9,12 +9,12 @@ import pandas as pd
 
 from lorap.artifacts.grid import all_cells
 from lorap.artifacts.specs import ReportSpec
+from lorap.report.read.removed_share import REMOVED, on_budget
 from lorap.report.read.results import is_main
 from lorap.report.read.scores import AVERAGE, COST, PERPLEXITY, SEVEN, TASK, score_measures
 from lorap.report.tables.formats import readable
 from lorap.report.tables.sourced import CELL, Origin, records
 
-ALIKE = 1.02  # times the parameters of the smallest: what is larger had less of its weights removed
 NOT_MEASURED = "not measured"
 PREFILL = "prefill_seconds_"
 Row = dict[str, Any]
@@ -115,9 +115,10 @@ class _Model:
             yield _parts(f"{_at(row)}: {{}} parameters{share}, {fast}", self._number(row, "parameters", COST))
 
     def _best(self) -> list[Row]:
-        """The best untuned cell at each sparsity; one that removed less than others of its sparsity does not count."""
-        smallest = self.untuned.groupby("sparsity")["parameters"].transform("min")
-        return self._lowest(self.untuned[self.untuned.parameters <= ALIKE * smallest])
+        """The best untuned cell at each sparsity, among those that may be ranked."""
+        blocks = [block for _, block in self.untuned.groupby("sparsity")]
+        alike = [block[on_budget(block[REMOVED], block.sparsity.iloc[0])] for block in blocks]
+        return self._lowest(pd.concat([self.untuned.iloc[:0], *alike]))
 
     def _lowest(self, cells: pd.DataFrame) -> list[Row]:
         """Of the cells whose perplexity was measured the one with the lowest at each sparsity."""

@@ -10,11 +10,14 @@ from lorap.artifacts import catalogue
 from lorap.report.page.origins import Origins
 from lorap.report.tables.formats import exact, header, shown
 from lorap.report.tables.main_table import DIFFERENCE
+from lorap.report.tables.ratio_tables import DEVIATION
 from lorap.report.tables.sourced import CELL, MEASURED, SOURCE, Origin, Table, records
 
 METHOD = "method"  # the column that names a row, where there is one
 FOLDED = {"tuning": ", ", "seeds": " "}  # tables with a column for each measure and form, and what stands between them
 MEASURE = "measure"
+# Columns that stand below the numbers of another one: their names, how they are written, and what they are.
+BELOW = {DIFFERENCE: ("{:+.2f}", "measured minus published"), DEVIATION: ("\N{PLUS-MINUS SIGN} {:.3g}", "deviation")}
 
 
 def section(name: str, table: Table, origins: Origins, digits: int) -> dict[str, Any]:
@@ -66,7 +69,8 @@ def _view(table: Table, origins: Origins, digits: int) -> dict[str, Any]:
         said, common = [*said, *(note.removeprefix(f"{MEASURED}, ") for note in table.notes)], [*common, SOURCE]
     table = Table(table.frame.drop(columns=common), table.origins)
     kinds = _kinds(table)
-    columns = {name: kind for name, kind in kinds.items() if not name.endswith(DIFFERENCE.format(""))}
+    below = {form.format(name) for form in BELOW for name in table.columns}
+    columns = {name: kind for name, kind in kinds.items() if name not in below}
     rows = [
         [
             _cell(table, row, name, texts, origins) | {"kind": kind, "marks": marks if kind == "key" else []}
@@ -92,12 +96,14 @@ def _kinds(table: Table) -> dict[str, str]:
 
 
 def _cell(table: Table, row: int, name: str, texts: pd.DataFrame, origins: Origins) -> dict[str, Any]:
-    """A cell; below a number that is also published stands the difference."""
+    """A cell; below a number stands how far it is from the published one, or how much it varies."""
     value, origin = table.frame[name][row], table.origins.get((row, name))
-    difference = table.frame.get(DIFFERENCE.format(name), pd.Series(dtype=float)).reindex([row])
+    found = [
+        (table.frame[form.format(name)][row], *how) for form, how in BELOW.items() if form.format(name) in table.frame
+    ]
     return {
         "text": texts[name][row],
         "order": exact(value) if isinstance(value, float) and pd.notna(value) else "",
         "origin": origins.number(origin) if origin else None,
-        "difference": "".join(f"{number:+.2f}" for number in difference.dropna()),
+        "below": [(how.format(number), what) for number, how, what in found if pd.notna(number)],
     }

@@ -1,4 +1,4 @@
-"""The settings of a grid's methods as columns; which treatments there are is not known here."""
+"""What the settings of a grid say of its methods and corpora; which treatments there are is not known here."""
 
 from lorap.artifacts.specs import ReportSpec
 from lorap.methods.registry import NONE, SLOTS
@@ -32,6 +32,16 @@ def parts_of(method: Method) -> dict[str, str]:
         halves = [f"{name} {value}" for name, value in settings.items() if name != "name" and isinstance(value, str)]
         found[slot] = ", ".join([settings["name"], *halves])
     return found
+
+
+def needs_gradients(method: Method) -> bool:
+    """Whether some part of a method scores by gradients of the loss."""
+    return any(worker.gradients for worker in method.workers)
+
+
+def domain_of(spec: ReportSpec, corpus: str) -> str:
+    """What corpora have in common that are parts of one: the repository, or else the name."""
+    return getattr(spec.corpora[corpus], "repo", None) or corpus
 
 
 def _options(method: Method, part: str) -> tuple[str, ...]:

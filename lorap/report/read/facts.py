@@ -10,9 +10,10 @@ from lorap.artifacts.names import TIMING
 from lorap.artifacts.places import jobs, measured, output
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.read.results import read_optional
-from lorap.report.read.scores import ALL_TEXTS, COST, TUNING
+from lorap.report.read.scores import ALL_TEXTS, COMPRESSING, COST, TUNING
 
 FILES = {"perplexity": names.PERPLEXITY, "zero-shot": names.ZEROSHOT, COST: names.COST}  # by a measure's first word
+STEPS = {TUNING: "tune", COMPRESSING: "compress"}  # what is measured while a step runs
 WALL = "wall_seconds"
 Fact = tuple[str, str]
 
@@ -71,8 +72,8 @@ def cell_facts(spec: ReportSpec, provenance: Mapping[str, Any], cell: Cell) -> l
 
 def measure_facts(provenance: Mapping[str, Any], cell: Cell, measure: str) -> list[Fact]:
     """By which protocol, software and machine a cell was measured."""
-    if measure == TUNING:
-        return [("measured", "while tuning"), *_software(provenance.get(output("tune", cell).name, {}))]
+    if measure in STEPS:
+        return [("measured", f"while {measure}"), *_software(provenance.get(output(STEPS[measure], cell).name, {}))]
     kind = measure.partition(" ")[0]
     meta = provenance.get(f"{measured(cell)}/{FILES[kind]}", {})
     protocol = meta.get("protocol", {})

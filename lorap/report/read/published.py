@@ -23,11 +23,15 @@ SAME = {
 PREFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
 KEYS = ["model", "sparsity", "tuned", "method"]
 VALUES = [*TEXTS, *SEVEN, AVERAGE]
+RIVAL_VALUES = [*TEXTS, "c4", *SEVEN, AVERAGE]
 JOIN = "; "  # between the sources of one row
 
 
 def read_published() -> pd.DataFrame:
-    """All published values: source, table, model, sparsity, tuned, method, task, unit, value as text."""
+    """All published values: source, table, model, sparsity, tuned, method, task, unit, value as text, protocol.
+
+    Those without a protocol are by that of the paper's own tables, or are no measurements of quality.
+    """
     return pd.read_csv(FILE, dtype={"value": str})
 
 
@@ -38,9 +42,8 @@ def published_main(models: Sequence[str]) -> pd.DataFrame:
         A row a model, sparsity, tuning, method and repository, with its sources and a column a text and task; rows that
         only repeat another repository's are left out.
     """
-    rows = read_published()
-    rows = rows[rows.unit.isin(["perplexity", "accuracy"])]
-    rows = rows[rows.model.str.lower().isin([PAPER_MODEL.lower(), *map(str.lower, models)])]
+    rows = _of_models(models)
+    rows = rows[rows.unit.isin(["perplexity", "accuracy"]) & rows.protocol.isna()]
     rows = rows.assign(
         method=rows.method.replace(SAME),
         tuned=rows.tuned.where(rows.tuned.isin(["no", "yes"]), "yes: " + rows.tuned),
@@ -52,6 +55,20 @@ def published_main(models: Sequence[str]) -> pd.DataFrame:
     sources = rows.groupby(keys, sort=False)["source"].agg(lambda s: JOIN.join(dict.fromkeys(s)))
     table = table.reindex(columns=VALUES).join(sources).sort_index(level="order", sort_remaining=False).reset_index()
     return table[_says_something_new(table)].drop(columns="order").reset_index(drop=True)
+
+
+def published_rivals(models: Sequence[str]) -> pd.DataFrame:
+    """What others published by protocols of their own, of the paper's model and of those named.
+
+    Returns:
+        A row a model, sparsity, tuning, method, source and protocol, which stand together as its source, with a column
+        a text and task.
+    """
+    rows = _of_models(models)
+    rows = rows[rows.protocol.notna()]
+    rows = rows.assign(source=rows.source + JOIN + rows.protocol, value=rows.value.map(number))
+    table = rows.groupby([*KEYS, "source", "task"], sort=False)["value"].first().unstack()
+    return table.reindex(columns=RIVAL_VALUES).reset_index().rename_axis(columns=None)
 
 
 def published_statistics() -> pd.DataFrame:
@@ -70,6 +87,12 @@ def number(text: str) -> float:
     if text[-1] in PREFIXES:
         return float(text[:-1]) * PREFIXES[text[-1]]
     return float(text)
+
+
+def _of_models(models: Sequence[str]) -> pd.DataFrame:
+    """The published values of the paper's model and of those named, however they are written."""
+    rows = read_published()
+    return rows[rows.model.str.lower().isin([PAPER_MODEL.lower(), *map(str.lower, models)])]
 
 
 def _says_something_new(table: pd.DataFrame) -> list[bool]:

@@ -12,6 +12,7 @@ from lorap.artifacts.places import measured, output
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import read_json
 from lorap.report.read.columns import setting_columns
+from lorap.report.read.removed_share import REMOVED, removed
 from lorap.report.read.scores import SEVEN, score_columns, task_scores
 from lorap.settings.schema import KeptAs
 
@@ -21,7 +22,7 @@ COSTS = ["parameters", "macs", "peak_memory_bytes"]
 
 
 def read_results(spec: ReportSpec, folder: Path) -> pd.DataFrame:
-    """One row for every cell of the grid: its path and settings, its perplexities, its accuracies, its costs.
+    """One row for every cell of the grid: its path and settings, its perplexities, accuracies, costs, share lost.
 
     Only cells of the grid are read, so a cell that left the grid leaves the tables too.
     """
@@ -30,7 +31,8 @@ def read_results(spec: ReportSpec, folder: Path) -> pd.DataFrame:
     known = ["cell", *SETTINGS, *setting_columns(spec), *spec.perplexity, *score_columns(spec), *COSTS]
     table = pd.DataFrame(rows, columns=list(dict.fromkeys([*known, *found])))
     words = ["cell", *(name for name in SETTINGS if name != "sparsity"), *_words(spec)]
-    return table.astype({name: "str" if name in words else "float64" for name in table.columns})  # also of no values
+    table = table.astype({name: "str" if name in words else "float64" for name in table.columns})  # also of no values
+    return table.assign(**{REMOVED: removed(spec, table, folder)})
 
 
 def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:

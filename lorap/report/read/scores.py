@@ -21,7 +21,7 @@ AVERAGE = "average"
 TASK = "{} acc"  # a column; one that is not published must not be taken for the perplexity on a text of its name
 PERPLEXITY, ZEROSHOT = "perplexity {}", "zero-shot {}"  # what a number is measured by
 ALL_TEXTS = "perplexity"  # all of a grid's
-COST, TUNING = "cost", "tuning"
+COST, TUNING, COMPRESSING = "cost", "tuning", "compressing"
 
 
 def task_scores(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -11,7 +11,9 @@ from lorap.report.tables.ablations import ablation, seeds_table
 from lorap.report.tables.cost_tables import cost_table, timing_table, tuning_cost_table
 from lorap.report.tables.main_table import main_table
 from lorap.report.tables.paired_table import paired_table
+from lorap.report.tables.ranking import ranking_table, unranked_table
 from lorap.report.tables.ratio_tables import ratio_table, steps_table
+from lorap.report.tables.rivals import rivals_table
 from lorap.report.tables.sourced import Table
 from lorap.report.tables.tuning_tables import redecompose_table, tuning_table
 
@@ -27,12 +29,18 @@ TABLES: dict[str, Callable[[ReportSpec, pd.DataFrame], Table]] = {
     "seeds": seeds_table,
     "ratio": ratio_table,
     "steps": steps_table,
+    "rivals": rivals_table,
     "timing": timing_table,
 }
 
 
 def make_tables(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> dict[str, Table]:
-    """All tables, those of the results, and those of single answers and of the tunings' own records."""
+    """All tables, those of the results, and those of single answers and of what jobs have recorded."""
     tables = {name: make(spec, results) for name, make in TABLES.items()}
-    records = {"paired": paired_table, "tuning_cost": tuning_cost_table}
+    records = {
+        "ranking": ranking_table,
+        "unranked": unranked_table,
+        "paired": paired_table,
+        "tuning_cost": tuning_cost_table,
+    }
     return tables | {name: make(spec, results, folder) for name, make in records.items()}
