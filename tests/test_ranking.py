@@ -149,3 +149,9 @@ def test_what_is_not_measured_is_not_ranked(spec: ReportSpec, folder: Path) -> N
 
 def test_a_table_with_times_is_none_that_a_second_run_must_repeat() -> None:
     assert {"ranking", "unranked"} <= set(catalogue.MEASURED_TABLES) & set(catalogue.TABLES)
+
+
+@pytest.mark.parametrize("cells", [[], CELLS[2:]])
+def test_a_grid_with_nothing_to_compare_has_no_ranking(tmp_path: Path, cells: list[dict[str, Any]]) -> None:
+    spec = small_spec(cells=cells)
+    assert [table.frame.empty for table in made(spec, fill(spec, tmp_path))] == [True, True]

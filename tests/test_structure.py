@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lorap.methods.registry import NONE, SLOTS, registered
+from lorap.settings.config import load_params
+
 PACKAGE = Path(__file__).parents[1] / "lorap"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -143,3 +146,10 @@ def test_no_two_files_share_a_name_and_none_is_long() -> None:
     assert sorted(names) == sorted(set(names))
     others = [*PACKAGE.parent.glob("benchmarks/*.py"), *PACKAGE.parent.glob("rules/*"), PACKAGE.parent / "Snakefile"]
     assert {str(file): n for file in (*FILES, *others) if (n := len(file.read_text().splitlines())) > 200} == {}
+
+
+def test_the_loop_over_layers_and_the_report_name_no_method() -> None:
+    named = {*load_params().methods, *(name for slot in SLOTS for name in registered(slot))}
+    files = [file for file in FILES if layer_of(module_of(file)) in ("compression", "report")]
+    texts = {node.value for file in files for node in ast.walk(tree(file)) if isinstance(node, ast.Constant)}
+    assert texts & named - {NONE, "lorap"} == set(), "lorap alone is also the package"

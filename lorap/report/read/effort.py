@@ -25,7 +25,8 @@ def read_effort(spec: ReportSpec, folder: Path) -> pd.DataFrame:
         metas = [read_optional(folder / output(step, cell).meta) or {} for step in steps]
         peaks = [_peak(spec, folder, step, cell) for step in steps]
         rows[cell.path] = (sum(meta.get(WALL, UNKNOWN) for meta in metas), max(peaks))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=EFFORT, dtype="float64")
+    index = pd.Index(list(rows), dtype="str")  # also of no cells
+    return pd.DataFrame(list(rows.values()), index, EFFORT, dtype="float64")
 
 
 def _peak(spec: ReportSpec, folder: Path, step: str, cell: Cell) -> float:
