@@ -94,7 +94,10 @@ def flap(
 def _below_one_threshold(
     model: PreTrainedModel, columns: Sequence[tuple[Tensor, Tensor]], sparsity: float, published: bool
 ) -> list[Cut]:
-    """AL-AM: all units in one list, each as good as it is among those of its layer."""
+    """AL-AM: all units in one list, each as good as it is among those of its layer.
+
+    Where not as published, the best channels fill what the heads above the threshold leave of the budget.
+    """
     units: list[tuple[float, float, int, str, int]] = []  # score, cost, layer, kind, number
     for index, (layer, (o, down)) in enumerate(zip(model.model.layers, columns, strict=True)):
         o, down = ((values - values.mean()) / values.std() for values in (o, down))
@@ -113,8 +116,12 @@ def _below_one_threshold(
         if abs(spent - aim) < nearest:
             nearest, threshold = abs(spent - aim), score
     cuts = [Cut() for _ in columns]
+    left = aim - sum(cost for score, cost, _, kind, _ in units if kind == "groups" and score > threshold)
     for score, _, index, kind, number in units:
-        if not score > threshold:
+        fits = score > threshold if published or kind == "groups" else left >= 0.5
+        if kind == "channels":
+            left -= 1
+        if not fits:
             getattr(cuts[index], kind).add(number)
     return cuts
 

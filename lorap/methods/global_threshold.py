@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class GlobalThreshold(Share):
     """What scores above the threshold stays, whatever layer it is in; layers may lose all heads or channels.
 
-    A channel costs 1, a head what its weights are in channels; the published code cuts off that number's fraction.
+    A channel costs 1, a head what its weights are in channels; the published code cuts off that number's fraction, and
+    stops at the threshold, as near to the budget as a whole head allows. Else the best channels fill what is left.
     """
 
     name: Literal["global-threshold"] = "global-threshold"
@@ -51,10 +52,15 @@ class GlobalThreshold(Share):
                            for index, kind, value in units])  # fmt: skip
         order = values.argsort(descending=True, stable=True)
         spent = costs[order].cumsum(0)
-        last = int((spent - (1 - sparsity) * spent[-1]).abs().argmin())
-        for index, kind, value in units:
-            left = int((value > values[order[last]]).sum())
-            plan, shape = plans[index], shapes[index]
+        budget = (1 - sparsity) * float(spent[-1])
+        stays = values > values[order[(spent - budget).abs().argmin()]]
+        if self.costs == "as_written":
+            channels = order[costs[order] == 1]
+            stays[channels] = False
+            stays[channels[: max(0, round(budget - float(costs[stays].sum())))]] = True
+        parts = torch.split(stays, [len(value) for _, _, value in units])
+        for (index, kind, _), some in zip(units, parts, strict=True):
+            plan, shape, left = plans[index], shapes[index], int(some.sum())
             plans[index] = with_heads(plan, shape, left) if kind == "kv_heads" else replace(plan, channels=left)
         return plans
 
