@@ -51,12 +51,15 @@ def shapes_of(model: str) -> list[LayerShape]:
 
 
 def drawn_scores(shapes: Sequence[LayerShape], seed: int) -> Scores:
-    """Scores of all units, skewed as fluctuations are, of mean 0 and deviation 1 in each layer's channels."""
+    """Scores of all units, skewed as fluctuations are, of mean 0 and deviation 1 in each layer's channels; spectra."""
     generator = torch.Generator().manual_seed(seed)
     scores = []
     for shape in shapes:
         channels = torch.rand(shape.channels, generator=generator).log().neg() - 1
-        scores.append({"kv_heads": torch.randn(shape.kv_heads, generator=generator) * 0.3, "channels": channels})
+        units = {"kv_heads": torch.randn(shape.kv_heads, generator=generator) * 0.3, "channels": channels}
+        spectra = {name: torch.rand(min(size), generator=generator).log().square().sort(descending=True).values * 100
+                   for name, size in shape.sizes.items()}  # fmt: skip
+        scores.append(units | spectra)
     return scores
 
 
