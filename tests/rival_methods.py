@@ -13,7 +13,11 @@ from tests.compare import CPU, RUN
 from tests.workflow import ROOT
 
 METHODS = load_params(ROOT / "params.yaml").methods
-RIVALS = tuple(name for name in METHODS if name.startswith(("magnitude", "wanda", "flap", "llm-pruner", "svd-llm")))
+RIVALS = tuple(
+    name
+    for name in METHODS
+    if name.startswith(("magnitude", "wanda", "flap", "llm-pruner", "svd-llm", "olica", "slimllm"))
+)
 
 
 def by(method: str | Method, folder: Path, out: Path, windows: Tensor, sparsity: float, **run: object) -> Plan:

@@ -33,7 +33,7 @@ CONFIGS: dict[str, PreTrainedConfig] = {
         vocab_size=151936, tie_word_embeddings=True,
     ),
 }  # fmt: skip
-RIVALS = ("magnitude-sp", "wanda-sp", "flap", "llm-pruner", "svd-llm")
+RIVALS = ("magnitude-sp", "wanda-sp", "flap", "llm-pruner", "svd-llm", "olica", "slimllm")
 COMMON = [
     name for name in METHODS
     if name.startswith(RIVALS) and not name.endswith("published") and not METHODS[name].share.surveyed

@@ -21,7 +21,7 @@ from tests.conftest import FAMILIES, save_random_model
 from tests.rival_methods import RIVALS, by
 from tests.test_portable import PROMPT, as_a_stranger
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 BOTH_BIASES = ("llama",)  # model types whose stock classes have a place for biases of o and down
 

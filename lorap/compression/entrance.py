@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorap.compression.store import Store
+from lorap.errors import LorapError
 from lorap.model.weights import WeightsReader
 
 
@@ -47,6 +48,15 @@ def entrance(
         window = slice(start, start + batch)
         hidden[window] = body.embed_tokens(input_ids[window].to(device))
     return hidden, [recorder.arguments for recorder in body.layers]
+
+
+def require_known(input_ids: Tensor, vocabulary: int) -> None:
+    """Raises a LorapError where ids, (windows, tokens), are of another vocabulary than one of this size."""
+    if int(input_ids.min()) < 0 or int(input_ids.max()) >= vocabulary:
+        raise LorapError(
+            f"calibration: ids up to {int(input_ids.max())}, but the model's vocabulary has {vocabulary}; "
+            "make the file with this model's tokenizer"
+        )
 
 
 class _Recorder(nn.Module):

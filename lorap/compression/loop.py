@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lorap.compression.entrance import entrance
+from lorap.compression.entrance import entrance, require_known
 from lorap.compression.passing import passing, skip_attention, token_weights
 from lorap.compression.store import Store
 from lorap.core.statistics import CROSSES, Moments
@@ -61,7 +61,7 @@ class LayerLoop:
         self.weights = open_weights(folder, model)
         self.dtype, self.device, self.batch = dtype, device, batch
         self.store = store or Store(False, device)
-        self._vocabulary_fits(input_ids)
+        require_known(input_ids, self.model.config.vocab_size)
         hidden, self._arguments = entrance(self.model, self.weights, input_ids, dtype, device, batch, self.store)
         self.streams: dict[Stream, Tensor] = {"compressed": hidden}
         if dense_stream:
@@ -78,7 +78,13 @@ class LayerLoop:
 
     @torch.no_grad()
     def gather(
-        self, index: int, layer: nn.Module, wants: Sequence[Want], seen: Seen, keep: Collection[str] = ()
+        self,
+        index: int,
+        layer: nn.Module,
+        wants: Sequence[Want],
+        seen: Seen,
+        keep: Collection[str] = (),
+        onward: bool = False,
     ) -> None:
         """Takes statistics of the layer's inputs; a forward pass stops at the last input that is wanted.
 
@@ -89,6 +95,7 @@ class LayerLoop:
                 which has to have passed the layer already.
             seen: Where it goes.
             keep: Inputs of the compressed stream that are kept whole, for a later ``before``.
+            onward: Replace the inputs of the layer by its outputs in the same pass, where something is wanted.
 
         Raises:
             LorapError: An activation is not finite.
@@ -100,27 +107,35 @@ class LayerLoop:
         for stream in self.streams:
             moments = seen.expect((want for want in wants if want.stream == stream and want.input in first), features,
                                   self.device)  # fmt: skip
-            self._watch(index, layer, stream, moments, keep if stream == "compressed" else ())
+            self._watch(index, layer, stream, moments, keep if stream == "compressed" else (), onward)
             fine = torch.stack([moment.is_finite() for moment in moments.values()]).tolist() if moments else []
             if not all(fine):
                 name = list(moments)[fine.index(False)][0]
                 raise LorapError(f"layer {index}: {name} holds values that are not finite in {self.dtype}; try float32")
 
     def _watch(
-        self, index: int, layer: nn.Module, stream: Stream, moments: Mapping[Key, Moments], keep: Collection[str]
+        self,
+        index: int,
+        layer: nn.Module,
+        stream: Stream,
+        moments: Mapping[Key, Moments],
+        keep: Collection[str],
+        onward: bool,
     ) -> None:
-        """Passes all windows of a stream through the layer, as far as the last input that somebody wants."""
+        """Passes all windows of a stream through the layer, as far as the last input that somebody wants, or on."""
         wanted = {key[0] for key in moments} | set(keep)
         names = [name for name in READERS if name in wanted]
         for window in self.batches() if names else ():
             inputs = self.streams[stream][window].to(self.device)
-            seen = passing(layer, partial(self.window_outputs, index, layer, inputs), names)
+            seen = passing(layer, partial(self.window_outputs, index, layer, inputs), names, to_the_end=onward)
             for (name, _, _, weighted), moment in moments.items():
                 others = {kind: self._other(kind, name, window, seen, layer) for kind in moment.kinds & CROSSES}
                 weights = self.token_weights[SUBLAYER_OF[name]][window].to(self.device) if weighted else None
                 moment.update(seen[name], weights, **others)
             for name in keep:
                 self._keep_before(name, window, seen[name])
+            if onward:
+                self.streams[stream][window] = seen["output"].to(self.store.device)
 
     def _keep_before(self, name: str, window: slice, inputs: Tensor) -> None:
         if name not in self.before:
@@ -183,11 +198,3 @@ class LayerLoop:
         """The windows that pass at once, for all in turn."""
         for start in range(0, len(self.streams["compressed"]), self.batch):
             yield slice(start, start + self.batch)
-
-    def _vocabulary_fits(self, input_ids: Tensor) -> None:
-        size = self.model.config.vocab_size
-        if int(input_ids.min()) < 0 or int(input_ids.max()) >= size:
-            raise LorapError(
-                f"calibration: ids up to {int(input_ids.max())}, but the model's vocabulary has {size}; "
-                "make the file with this model's tokenizer"
-            )

@@ -41,6 +41,11 @@ class Plan:
         """The share of the dense linears' weights that is gone."""
         return 1 - self.linear_parameters / sum(shape.parameters for shape in self.shapes)
 
+    def is_dense_to(self, index: int) -> bool:
+        """Whether a layer and all before it stay as they are."""
+        pairs = zip(self.layers[: index + 1], self.shapes, strict=False)
+        return all(layer == LayerPlan.dense(shape) for layer, shape in pairs)
+
     def as_dict(self, tokens: int) -> dict[str, Any]:
         """The JSON of ``lorap plan``; ``tokens`` is the length of the sequence that the MACs are for."""
         return {

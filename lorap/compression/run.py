@@ -114,6 +114,9 @@ def compress_layer(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, me
 
 def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: Method) -> dict[str, Errors]:
     """Measures and changes a layer in place; returns how far its weights have moved."""
+    if plan.is_dense_to(index):  # there is nothing to repair either
+        loop.advance(index, layer, "dense")
+        return {"errors": {}, "plain_errors": {}}
     attention, ffn = method.treatments
     layer_plan, shape = plan.layers[index], plan.shapes[index]
     seen = Seen(scores=plan.scores[index] if plan.scores else {})

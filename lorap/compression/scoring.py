@@ -85,13 +85,15 @@ def score_units(
     seen_by_layer, inputs = [], []
     for index, layer in sweep:
         seen = Seen()
-        loop.gather(index, layer, wants, seen)
         if windows:
             seen_by_layer.append(seen)
             inputs.append(store.keep(loop.streams["compressed"][:windows]))
+        if wants:
+            loop.gather(index, layer, wants, seen, onward=True)
         else:
+            loop.advance(index, layer)
+        if not windows:
             scores.append(_scores(workers, layer, seen))
-        loop.advance(index, layer)
     for _, layer, gradients in backward(loop, input_ids[:windows], inputs):
         seen = seen_by_layer.pop()  # so that no layer's sums outlive its turn
         seen.gradients = gradients

@@ -63,9 +63,9 @@ def sweeping(stream: Stream, method: Method) -> Terms:
     if not method.swept:
         return {}
     model, machine, drawn = stream.model, stream.machine, some_of(stream.windows, method.gradients)
-    layer: Terms = {"passes": stream.advancing(model.dense), "statistics": 0.0}
     wants = {want for worker in method.swept for want in worker.wanted(model.shape, None)}
-    _gather(stream, layer, wants, model.dense)
+    layer: Terms = {"passes": stream.passing(model.dense) if wants else stream.advancing(model.dense)}
+    layer["statistics"] = sum(_summing(stream, want, model.shape.sizes[READERS[want.input][0]][1]) for want in wants)
     ranks = model.plan(method, THIN).ranks if method.share.scored else {}
     low = {name: model.shape.sizes[name] for name, rank in ranks.items() if rank}
     layer["spectra"] = sum(spectrum(machine, size, INPUT_OF[name] in _whole(wants)) for name, size in low.items())

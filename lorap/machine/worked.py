@@ -39,11 +39,11 @@ def measured(model: Model, method: Method) -> set[Want]:
 
 
 def sweeping_work(model: Model, spec: CompressSpec, windows: Calibrate) -> float:
-    """Of the sweep that scores all layers first: two passes, and for gradients what three more of some windows take."""
+    """Of the sweep that scores all layers first: a pass, and for gradients what three more of some windows take."""
     shape, sizes, drawn = model.shape, model.sizes, some_of(windows, spec.method.gradients)
     wants = {want for worker in spec.method.swept for want in worker.wanted(shape, None)}
     summed = sum(_products(model, want) for want in wants)
-    swept = windows.nsamples * ((1 + bool(wants)) * sizes.layer + summed)
+    swept = windows.nsamples * (sizes.layer + summed)
     back = 3 * drawn.nsamples * (sizes.layer + sizes.vocabulary * sizes.hidden / sizes.layers)
     return windows.seqlen * sizes.layers * (swept + back)
 
