@@ -79,6 +79,7 @@ def score_units(
         raise ValueError(f"{others[0]}: nothing is compressed in this sweep, so that there is one stream only")
     windows = spec.method.gradients
     store = Store(spec.offload, device, beside)
+    input_ids = input_ids if wants else input_ids[: max(1, windows)]  # the others have nothing to say
     loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.at_once(), store)
     sweep = tqdm(loop, total=len(loop), desc="score", unit="layer", disable=quiet)
     scores: list[Mapping[str, Tensor]] = []

@@ -64,14 +64,14 @@ def sweeping(stream: Stream, method: Method) -> Terms:
         return {}
     model, machine, drawn = stream.model, stream.machine, some_of(stream.windows, method.gradients)
     wants = {want for worker in method.swept for want in worker.wanted(model.shape, None)}
-    layer: Terms = {"passes": stream.passing(model.dense) if wants else stream.advancing(model.dense)}
+    some = replace(stream, windows=drawn)
+    layer: Terms = {"passes": stream.passing(model.dense) if wants else some.advancing(model.dense)}
     layer["statistics"] = sum(_summing(stream, want, model.shape.sizes[READERS[want.input][0]][1]) for want in wants)
     ranks = model.plan(method, THIN).ranks if method.share.scored else {}
     low = {name: model.shape.sizes[name] for name, rank in ranks.items() if rank}
     layer["spectra"] = sum(spectrum(machine, size, INPUT_OF[name] in _whole(wants)) for name, size in low.items())
-    found = {"sweep": _without_start(stream, layer)}
+    found = {"sweep": _without_start(stream if wants else some, layer)}
     if drawn.nsamples:
-        some = replace(stream, windows=drawn)
         summed = machine.take(SUMS * model.sizes.layer * drawn.nsamples, "move")
         head = head_pass(model.sizes, some.tokens.count, model.sizes.width(stream.dtype))
         back = _without_start(some, {"passes": BACKWARD * some.passing(model.dense), "sums": summed})

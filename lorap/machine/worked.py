@@ -43,7 +43,7 @@ def sweeping_work(model: Model, spec: CompressSpec, windows: Calibrate) -> float
     shape, sizes, drawn = model.shape, model.sizes, some_of(windows, spec.method.gradients)
     wants = {want for worker in spec.method.swept for want in worker.wanted(shape, None)}
     summed = sum(_products(model, want) for want in wants)
-    swept = windows.nsamples * (sizes.layer + summed)
+    swept = (windows if wants else drawn).nsamples * (sizes.layer + summed)
     back = 3 * drawn.nsamples * (sizes.layer + sizes.vocabulary * sizes.hidden / sizes.layers)
     return windows.seqlen * sizes.layers * (swept + back)
 
