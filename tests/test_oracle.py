@@ -98,7 +98,8 @@ def test_whatever_part_a_method_has_the_model_is_what_its_plan_says_within_the_b
     plan = compress(spec, family_folder, windows, tmp_path / "out", CPU, quiet=True, survey=survey)
     assert plan.removed <= 1
     if slot != "repair" and name != "none":
-        assert plan.removed == pytest.approx(sparsity, abs=0.04)  # a tiny layer has few ranks and channels
+        assert plan.removed <= sparsity + 0.04  # a tiny layer has few ranks and channels
+        assert plan.removed >= sparsity - (0.125 if slot == "attention" else 0.04)  # and perhaps two heads
     loaded = load_model(tmp_path / "out")
     for layer, layer_plan, shape in zip(loaded.model.layers, plan.layers, plan.shapes, strict=True):
         weights = (
