@@ -109,5 +109,7 @@ def test_whatever_part_a_method_has_the_model_is_what_its_plan_says_within_the_b
     assert torch.isfinite(distributions(loaded, windows)).all()
     (tmp_path / "dense").mkdir()
     stock = spec.model_copy(update={"form": "dense"})
+    if any(layer.biases for layer in plan.layers) and loaded.config.base_config().model_type != "llama":
+        return  # no place for them in a stock class, which tests/test_rivals_families.py holds
     compress(stock, family_folder, windows, tmp_path / "dense", CPU, quiet=True, survey=survey)
     assert total_variation(loaded, load_model(tmp_path / "dense"), windows) < BOUND
