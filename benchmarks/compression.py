@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from benchmarks.work import (
     KINDS,
     METHOD,
     calibration_windows,
+    compressing_options,
     dense_model,
     dense_pass,
     footprint,
@@ -44,16 +44,7 @@ SQUARE, RANK = 2048, 512  # of the weight that is factored alone
 
 def parse_arguments() -> argparse.Namespace:
     """The options; ``--footprint`` is for the processes that measure memory."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--text", type=Path, help="calibrate with this text instead of the Python reference")
-    parser.add_argument("--nsamples", type=int, default=128)
-    parser.add_argument("--seqlen", type=int, default=128)
-    parser.add_argument("--sparsity", type=float, default=0.5)
-    parser.add_argument("--batch", type=int, default=16, help="windows a pass of lorap and of the dense decoder")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, required=True)
+    parser = compressing_options(__doc__, repeats=3)
     parser.add_argument("--footprint", choices=KINDS, help=argparse.SUPPRESS)
     return parser.parse_args()
 

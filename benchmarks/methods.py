@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.record import seconds, settings_of
-from benchmarks.work import CPU, calibration_windows, dense_model, dense_pass
+from benchmarks.work import CPU, calibration_windows, compressing_options, dense_model, dense_pass
 from lorap.api.chosen import compress_spec
 from lorap.compression.run import compress
 from lorap.files import write_json
@@ -28,17 +28,8 @@ BASE = "lorap"
 
 def parse_arguments() -> argparse.Namespace:
     """The options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
+    parser = compressing_options(__doc__, repeats=1)
     parser.add_argument("--methods", nargs="+", required=True, help=f"of params.yaml, beside {BASE}")
-    parser.add_argument("--text", type=Path, help="calibrate with this text instead of the Python reference")
-    parser.add_argument("--nsamples", type=int, default=128)
-    parser.add_argument("--seqlen", type=int, default=128)
-    parser.add_argument("--sparsity", type=float, default=0.5)
-    parser.add_argument("--batch", type=int, default=16, help="windows a pass")
-    parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
 

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,21 @@ CPU = torch.device("cpu")
 METHOD: dict[str, Any] = {"attention": "awsvd", "ffn": "prune", "allocation": 3.0, "keep_least": 0.01}
 KINDS = ("dense pass", "lorap", "plain procedure")
 HELD_OUT_WINDOWS = 64
+
+
+def compressing_options(description: str | None, repeats: int) -> ArgumentParser:
+    """The options of a benchmark that compresses a model: which one, with what windows, how often, and where to."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--text", type=Path, help="calibrate with this text instead of the Python reference")
+    parser.add_argument("--nsamples", type=int, default=128)
+    parser.add_argument("--seqlen", type=int, default=128)
+    parser.add_argument("--sparsity", type=float, default=0.5)
+    parser.add_argument("--batch", type=int, default=16, help="windows a pass of lorap and of the dense decoder")
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
 
 
 def calibration_windows(args: Namespace) -> Tensor:

@@ -101,10 +101,14 @@ def test_a_sparsity_outside_of_its_range_is_refused(work: Path, sparsity: str) -
         (CALIBRATE, "corpus: missing, give --corpus NAME or --text FILE"),
         (("report", "--grid", "nope"), "grid: unknown name 'nope', expected one of demo, mini, paper, plus"),
         (("report",), "--grid: missing"),
-        ((*COMPRESS, "--attention", "qr"), "option: attention: got 'qr'; should be 'afm', 'awsvd', "),
+        (
+            (*COMPRESS, "--attention", "qr"),
+            "option: attention: got 'qr'; should be 'afm', 'awsvd', 'flap', 'joint-qk', ",
+        ),
         (
             (*COMPRESS, "--ffn", "drop_all"),
-            "option: ffn: got 'drop_all'; should be 'decompose', ",
+            "option: ffn: got 'drop_all'; should be 'decompose', 'flap', 'llm-pruner', 'magnitude-sp', 'obs', 'prune', "
+            "'slimllm', 'wanda-sp' or 'none'",
         ),
         ((*COMPRESS, "--allocation", "0"), "option: allocation: got 0.0; should be greater than 0"),
         ((*COMPRESS, "--allocation", "inf"), "option: allocation: got inf; should be a finite number"),

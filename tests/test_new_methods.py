@@ -63,7 +63,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_line_offers_them(project: Path) -> None:
     told = run(project, "lorap", "compress", "--help").stdout
-    for option in ("--ffn decompose|", "|smallest|", "--share by-score|", "|none", "--power P"):
+    ffns = "--ffn decompose|flap|llm-pruner|magnitude-sp|obs|prune|slimllm|smallest|wanda-sp|none"
+    shares = "--share by-score|global-threshold|log-tails|some-layers|uniform|water-filling|whole-budget"
+    for option in (ffns, shares, "--power P"):
         assert option in told
 
 

@@ -7,12 +7,10 @@ columns, those of all query heads that read it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lorap.core.budget import removed_positions
 from lorap.methods.removes_units import RemovesChannels, RemovesHeads, of_groups
 from lorap.methods.seen import Want
 from lorap.methods.wanda_sp import weighed
@@ -60,10 +58,6 @@ class FlapChannels(RemovesChannels):
     swept: ClassVar[bool] = True
     counts: Counts = "wifv"
     variant: Variant = "as_written"
-
-    def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
-        """As published: the fraction of the channels, rounded down, goes."""
-        return replace(plan, channels=shape.channels - len(removed_positions(shape.channels, sparsity, 0)))
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Fluctuations of what the channels hold, in the sweep."""

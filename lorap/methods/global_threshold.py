@@ -9,6 +9,7 @@ from pydantic import Field
 from lorap.errors import LorapError
 from lorap.methods.part import Share, Treatment
 from lorap.methods.removes_units import RemovesUnits, with_heads
+from lorap.methods.uniform import Uniform
 from lorap.model.layer_plan import LayerPlan, LayerShape
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ class GlobalThreshold(Share):
             raise LorapError(f"share {self.name}: no treatment scores heads or channels; choose one that removes them")
         if sparsity == 0:
             return plans
-        for treatment in treatments:
-            if not (isinstance(treatment, RemovesUnits) and treatment.units in scores[0]):
-                plans = [treatment.shrunk(plan, shape, sparsity) for plan, shape in zip(plans, shapes, strict=True)]
+        others = [one for one in treatments if not (isinstance(one, RemovesUnits) and one.units in scores[0])]
+        plans = Uniform().allot(others, shapes, sparsity, scores)
         values = torch.cat([value for _, _, value in units]).double()
         costs = torch.cat([torch.full((len(value),), self._cost(kind, shapes[index]), dtype=torch.float64)
                            for index, kind, value in units])  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from lorap.core.budget import break_even_rank
 from lorap.errors import LorapError
 from lorap.methods.part import Share, Treatment
+from lorap.methods.uniform import Uniform
 from lorap.model.layer_plan import PROJECTIONS, LayerPlan, LayerShape
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ class LogTails(Share):
         Raises:
             LorapError: No treatment factorises anything.
         """
-        plans = [LayerPlan.dense(shape) for shape in shapes]
-        for treatment in treatments:
-            plans = [treatment.shrunk(plan, shape, sparsity) for plan, shape in zip(plans, shapes, strict=True)]
+        plans = Uniform().allot(treatments, shapes, sparsity, scores)
         kinds = [name for name in PROJECTIONS if name in scores[0]]
         if not kinds:
             raise LorapError(f"share {self.name}: no treatment factorises a weight; choose one that does")

@@ -1,12 +1,9 @@
 """Magnitude-sp: heads and channels by the norms of the columns of o and down alone; no data (rivals.md, 2)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from lorap.core.budget import removed_positions
 from lorap.methods.removes_units import RemovesChannels, RemovesHeads, of_groups
-from lorap.model.layer_plan import LayerPlan, LayerShape
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,10 +27,6 @@ class LargestChannels(RemovesChannels):
     """Channels by the norm of their column of down."""
 
     name: Literal["magnitude-sp"] = "magnitude-sp"
-
-    def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
-        """As published: the fraction of the channels, rounded down, goes."""
-        return replace(plan, channels=shape.channels - len(removed_positions(shape.channels, sparsity, 0)))
 
     def scores(self, layer: "nn.Module", seen: "Seen") -> Mapping[str, "Tensor"]:
         """The importance of every channel."""

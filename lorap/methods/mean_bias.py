@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorap.methods.part import Repair
 from lorap.methods.seen import Want
-from lorap.model.layer_plan import INPUT_OF, LayerPlan, LayerShape
+from lorap.model.layer_plan import INPUT_OF, LAST, LayerPlan, LayerShape
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from lorap.methods.seen import Seen
-
-LAST = {"o_proj": "kv_heads", "down_proj": "channels"}  # and the units that it reads
 
 
 class MeanBias(Repair):
@@ -24,15 +22,15 @@ class MeanBias(Repair):
 
     def planned(self, plan: LayerPlan, shape: LayerShape) -> LayerPlan:
         """The plan with the biases that the layer has not had."""
-        return replace(plan, biases=(*plan.biases, *(name for name in LAST if name not in shape.biased)))
+        return replace(plan, biases=(*plan.biases, *(name for name in LAST.values() if name not in shape.biased)))
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The means of what o and down read, in the sweep."""
-        return [Want(INPUT_OF[name], "mean") for name in LAST] if plan is None else ()
+        return [Want(INPUT_OF[name], "mean") for name in LAST.values()] if plan is None else ()
 
     def scores(self, layer: "nn.Module", seen: "Seen") -> Mapping[str, "Tensor"]:
         """The means."""
-        return {f"{name}.mean": seen.of(INPUT_OF[name]).mean() for name in LAST}
+        return {f"{name}.mean": seen.of(INPUT_OF[name]).mean() for name in LAST.values()}
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Adds what the removed columns have given on average."""
@@ -43,7 +41,7 @@ class MeanBias(Repair):
         from lorap.model.swap import add_bias
         from lorap.model.units import places
 
-        for name, units in LAST.items():
+        for units, name in LAST.items():
             weight = seen.dense[name]
             gone = seen.scores[f"{name}.mean"].to(weight.device)
             if units not in seen.kept:

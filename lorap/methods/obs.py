@@ -1,12 +1,10 @@
 """Channels removed by the optimal brain surgeon, with what is left solved anew after every round (plus.md, 5)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lorap.core.budget import removed_positions
 from lorap.methods.refit import HIDDEN, DenseTarget, moments_of_channels
 from lorap.methods.removes_units import RemovesChannels
 from lorap.methods.seen import Want
@@ -29,10 +27,6 @@ class Obs(RemovesChannels):
     dense_stream: ClassVar[bool] = True
     selection_ridge: SelectionRidge = 0.3
     dense_target: DenseTarget = 0.5
-
-    def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
-        """As many channels as the paper's rule leaves."""
-        return replace(plan, channels=shape.channels - len(removed_positions(shape.channels, sparsity, 0)))
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Moments of the channels, with themselves and with what the stream lacks."""

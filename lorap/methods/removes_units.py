@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lorap.core.budget import ROUNDING
+from lorap.core.budget import ROUNDING, removed_positions
 from lorap.methods.part import Piece, Slot, Treatment
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -48,6 +48,10 @@ class RemovesChannels(RemovesUnits):
     slot: ClassVar[Slot] = "ffn"
     units: ClassVar[Literal["channels", "kv_heads"]] = "channels"
     pieces: ClassVar[tuple[Piece, ...]] = ("ffn",)
+
+    def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
+        """The fraction of the channels, rounded down, goes; one stays."""
+        return replace(plan, channels=shape.channels - len(removed_positions(shape.channels, sparsity, 0)))
 
     def fitted(
         self, plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], scores: Mapping[str, "Tensor"]

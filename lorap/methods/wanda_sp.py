@@ -5,10 +5,8 @@ head counts what its columns add up to, those of all query heads that read it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from lorap.core.budget import removed_positions
 from lorap.methods.removes_units import RemovesChannels, RemovesHeads, of_groups
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
@@ -40,10 +38,6 @@ class WandaChannels(RemovesChannels):
     """Channels of down."""
 
     name: Literal["wanda-sp"] = "wanda-sp"
-
-    def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
-        """As published: the fraction of the channels, rounded down, goes."""
-        return replace(plan, channels=shape.channels - len(removed_positions(shape.channels, sparsity, 0)))
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The size of what the channels hold."""

@@ -24,6 +24,8 @@ READERS = {
     "ffn_hidden": ("down_proj",),
 }
 INPUT_OF = {reader: name for name, readers in READERS.items() for reader in readers}
+# The projection that has a sub-layer's units among its inputs, by the field of a plan that counts them.
+LAST = {"kv_heads": "o_proj", "channels": "down_proj"}
 SUBLAYER_OF = {name: "attention" if readers[0] in ATTENTION else "ffn" for name, readers in READERS.items()}
 
 

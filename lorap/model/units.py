@@ -4,13 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from lorap.model.family import linear
-from lorap.model.layer_plan import ATTENTION, FFN
+from lorap.model.layer_plan import ATTENTION, FFN, LAST
 from lorap.model.modeling_lorap import Absent
 from lorap.model.swap import set_linear
 
 OF = {"channels": FFN, "kv_heads": ATTENTION}  # the projections that have a unit, by the field of a plan that counts it
 KIND = {name: kind for kind, names in OF.items() for name in names}
-LAST = {"channels": "down_proj", "kv_heads": "o_proj"}  # has the units among its inputs, the others among their outputs
 
 
 def dim_of(name: str) -> int:

@@ -9,9 +9,7 @@ from lorap.artifacts.grid import Cell, compressed_cells, is_surveyed
 from lorap.artifacts.kept import PIECES, has_plans, kept_shares
 from lorap.artifacts.places import output
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.figures.style import finish, looks, panels
-
-EVERY = 5  # layers between the markers of a curve
+from lorap.report.figures.style import EVERY, finish, looks, panels
 
 
 def kept_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> Figure:

@@ -33,6 +33,7 @@ WIDTH, HEIGHT = 3.3, 2.1  # inches of a panel: a column of a two-column paper
 COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#777777")  # Okabe and Ito
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "H")
+EVERY = 5  # layers between the markers of a curve over the layers
 CHARACTERS = 52  # of a legend that fit beside each other in a panel's width
 ROW = 0.16  # inches of a row of a legend
 

@@ -9,9 +9,8 @@ from lorap.artifacts.grid import Cell, compressed_cells
 from lorap.artifacts.kept import UNITS, has_plans, taken_shares
 from lorap.artifacts.places import output
 from lorap.artifacts.specs import ReportSpec
-from lorap.report.figures.style import finish, looks, panels
+from lorap.report.figures.style import EVERY, finish, looks, panels
 
-EVERY = 5  # layers between the markers of a curve
 LONGEST = 40  # characters of a label
 Taken = list[dict[str, float]]  # the share of every unit, layer by layer
 
