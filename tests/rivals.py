@@ -1,4 +1,4 @@
-"""The rivals in their plainest form, straight from rivals.md, 2, 3 and 5: slow on purpose, and no code of lorap.
+"""The rivals in their plainest form, straight from rivals.md, 2 and 3: slow on purpose, and no code of lorap.
 
 Each function changes a loaded model in place; those that remove units say which.
 """
@@ -134,22 +134,3 @@ def _replace_by_means(layer: nn.Module, means: dict[str, Tensor], cut: Cut) -> N
         linear = linears(layer)[name]
         bias = ((dense - linear.weight.double()) @ means[name]).float()  # what was silenced, times its mean
         linear.bias = nn.Parameter(bias if linear.bias is None else linear.bias + bias)
-
-
-def svd_llm_rank(shape: tuple[int, int], sparsity: float) -> int:
-    """k = int(keep * m * n / (m + n))."""
-    return int((1 - sparsity) * shape[0] * shape[1] / (shape[0] + shape[1]))
-
-
-@torch.no_grad()
-def svd_llm(model: PreTrainedModel, windows: Tensor, sparsity: float) -> None:
-    """The published route: a Cholesky factor of the moment, an SVD, and the factor's inverse."""
-    seen = readings(model, windows)
-    for layer, read in zip(model.model.layers, seen, strict=True):
-        for name, linear in linears(layer).items():
-            x = torch.cat(read[name])
-            root = torch.linalg.cholesky(x.T @ x)
-            u, s, vt = torch.linalg.svd(linear.weight.double() @ root, full_matrices=False)
-            k = svd_llm_rank((linear.out_features, linear.in_features), sparsity)
-            left, right = u[:, :k] * s[:k].sqrt(), s[:k, None].sqrt() * vt[:k] @ torch.linalg.inv(root)
-            linear.weight = nn.Parameter((left @ right).float())

@@ -13,10 +13,11 @@ from lorap.model.folder import load_model
 from lorap.settings.method import Method
 from tests.compare import BOUND, total_variation
 from tests.conftest import FAMILIES, SMALL, save_random_model
+from tests.rival_factors import olica, slimllm_ffn, svd_llm
 from tests.rival_gradients import llm_pruner, llm_pruner_counts
 from tests.rival_methods import METHODS, by
 from tests.rival_parts import Cut, fitting_counts, groups_of, published_counts
-from tests.rivals import flap, magnitude_sp, svd_llm, wanda_sp
+from tests.rivals import flap, magnitude_sp, wanda_sp
 
 pytestmark = pytest.mark.thorough
 
@@ -63,6 +64,10 @@ def _lacking(units: Tensor, there: Any) -> set[int]:
 def require_the_same(small: PreTrainedModel, plain: PreTrainedModel, cuts: list[Cut], whole: PreTrainedModel) -> None:
     assert cuts_of(small, whole) == cuts
     assert any(cut.channels for cut in cuts)
+    require_the_function(small, plain)
+
+
+def require_the_function(small: PreTrainedModel, plain: PreTrainedModel) -> None:
     unseen = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(2))
     assert total_variation(small, plain, unseen) < BOUND
 
@@ -115,9 +120,21 @@ def test_llm_pruner(
 
 
 @SPARSITIES
-def test_svd_llm(folder: Path, windows: Tensor, tmp_path: Path, sparsity: float) -> None:
+@pytest.mark.parametrize("name", ["svd-llm", "svd-llm-update", "svd-llm-v2"])
+def test_svd_llm(folder: Path, windows: Tensor, tmp_path: Path, name: str, sparsity: float) -> None:
     plain = dense(folder)
-    svd_llm(plain, windows, sparsity)
-    small = ours(folder, tmp_path / "out", windows, METHODS["svd-llm"], sparsity)
-    unseen = torch.randint(3, 300, (4, 40), generator=torch.Generator().manual_seed(2))
-    assert total_variation(small, plain, unseen) < BOUND
+    svd_llm(plain, windows, sparsity, update=name.endswith("update"), v2=name.endswith("v2"))
+    require_the_function(ours(folder, tmp_path / "out", windows, METHODS[name], sparsity), plain)
+
+
+@SPARSITIES
+@pytest.mark.parametrize(("name", "plainly"), [("olica", olica), ("slimllm-ffn", slimllm_ffn)])
+def test_factors_beside_channels(
+    folder: Path, windows: Tensor, tmp_path: Path, name: str, plainly: Any, sparsity: float
+) -> None:
+    whole, plain = dense(folder), dense(folder)
+    cuts = plainly(plain, windows, sparsity)
+    small = ours(folder, tmp_path / "out", windows, METHODS[name], sparsity)
+    for layer, before, cut in zip(small.model.layers, whole.model.layers, cuts, strict=True):
+        assert _lacking(before.mlp.gate_proj.weight, layer.mlp.gate_proj.weight) == cut.channels != set()
+    require_the_function(small, plain)
