@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tests.rival_parts import Cut, by_group, groups_of, linears, lowest, readings, silence, squares
+from tests.rival_parts import Cut, Layer, by_group, groups_of, linears, lowest, readings, silence, squares
 
 Counts = Callable[[nn.Module], tuple[int, int]]  # of a layer: how many key-value heads and channels go
 Metric = Literal["ifv", "wifv", "wifn"]
@@ -34,12 +34,40 @@ def wanda_sp(model: PreTrainedModel, windows: Tensor, counts: Counts) -> list[Cu
     """Mean |W_ij| times the size of x_j, layer after layer: each reads what the cut ones before it have left."""
     cuts = []
     for index, layer in enumerate(model.model.layers):
-        seen = readings(model, windows)[index]
-        o, down = (linears(layer)[name].weight.double().abs().mean(0) * squares(seen[name]).sqrt() for name in LAST)
-        heads, channels = counts(layer)
-        cuts.append(Cut(lowest(by_group(o, groups_of(layer)), heads), lowest(down.tolist(), channels)))
+        cuts.append(wanda_sp_units(layer, readings(model, windows)[index], counts))
         silence(layer, cuts[-1])
     return cuts
+
+
+def wanda_sp_units(layer: Layer, seen: dict[str, list[Tensor]], counts: Counts) -> Cut:
+    """What goes from a layer."""
+    o, down = (linears(layer)[name].weight.double().abs().mean(0) * squares(seen[name]).sqrt() for name in LAST)
+    heads, channels = counts(layer)
+    return Cut(lowest(by_group(o, groups_of(layer)), heads), lowest(down.tolist(), channels))
+
+
+@torch.no_grad()
+def wanda_sp_refit(model: PreTrainedModel, windows: Tensor, counts: Counts, ridge: float) -> list[Cut]:
+    """The same units, and o and down solved again, in turn, for what the layer made of its stream before."""
+    cuts = []
+    for index, layer in enumerate(model.model.layers):
+        cuts.append(wanda_sp_units(layer, readings(model, windows)[index], counts))
+        wide = linears(layer)["o_proj"].in_features // groups_of(layer)
+        columns = {unit for group in cuts[-1].groups for unit in range(group * wide, (group + 1) * wide)}
+        for name, gone in zip(LAST, (columns, cuts[-1].channels), strict=True):
+            solve_again(linears(layer)[name], torch.cat(readings(model, windows)[index][name]), gone, ridge)
+    return cuts
+
+
+def solve_again(linear: nn.Linear, x: Tensor, gone: set[int], ridge: float) -> None:
+    """W' = W_K + (W G_:K - W_K G_KK)(G_KK + ridge diag G_KK)^-1, and nothing where a unit has gone."""
+    kept = [unit for unit in range(x.shape[1]) if unit not in gone]
+    weight, gram = linear.weight.double(), x.T @ x
+    inner = gram[kept][:, kept]
+    lacking = weight @ gram[:, kept] - weight[:, kept] @ inner
+    new = torch.zeros_like(weight)
+    new[:, kept] = weight[:, kept] + lacking @ torch.linalg.inv(inner + ridge * inner.diagonal().diag())
+    linear.weight = nn.Parameter(new.float())
 
 
 def mean_of(windows: Sequence[Tensor]) -> Tensor:

@@ -65,7 +65,6 @@ class Probe(Untouched):
     seen: ClassVar[list[Seen]] = []
     swept: ClassVar[bool] = True
     gradients: ClassVar[int] = 2
-    dense_stream: ClassVar[bool] = True
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         return [

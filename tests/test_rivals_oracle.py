@@ -17,7 +17,7 @@ from tests.rival_factors import olica, slimllm_ffn, svd_llm
 from tests.rival_gradients import llm_pruner, llm_pruner_counts
 from tests.rival_methods import METHODS, by
 from tests.rival_parts import Cut, fitting_counts, groups_of, published_counts
-from tests.rivals import flap, magnitude_sp, wanda_sp
+from tests.rivals import flap, magnitude_sp, wanda_sp, wanda_sp_refit
 
 pytestmark = pytest.mark.thorough
 
@@ -84,6 +84,18 @@ def test_columns_by_their_size(folder: Path, windows: Tensor, tmp_path: Path, na
     cuts = magnitude_sp(plain, counts) if name == "magnitude-sp" else wanda_sp(plain, windows, counts)
     small = ours(folder, tmp_path / "out", windows, METHODS[name], sparsity)
     require_the_same(small, plain, cuts, whole)
+
+
+@SPARSITIES
+@pytest.mark.parametrize("ridge", [0, 1])
+def test_a_refit_behind_a_selector(
+    folder: Path, windows: Tensor, tmp_path: Path, ridge: float, sparsity: float
+) -> None:
+    whole, plain = dense(folder), dense(folder)
+    counts = fitting_counts(plain, LAYERS, sparsity)
+    cuts = wanda_sp_refit(plain, windows, lambda layer: counts, ridge)
+    method = METHODS["wanda-sp+refit"].overridden({"ridge": ridge})
+    require_the_same(ours(folder, tmp_path / "out", windows, method, sparsity), plain, cuts, whole)
 
 
 @SPARSITIES

@@ -101,7 +101,7 @@ class LayerLoop:
             LorapError: An activation is not finite.
         """
         if others := {want.stream for want in wants} - set(self.streams):
-            raise ValueError(f"stream {min(others)}: is not carried; the part that wants it has to say dense_stream")
+            raise ValueError(f"stream {min(others)}: is not carried; say dense_stream")
         first = {name: readers[0] for name, readers in READERS.items() if has(layer, readers[0])}
         features = {name: projection(layer, reader).in_features for name, reader in first.items()}
         for stream in self.streams:

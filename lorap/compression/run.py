@@ -64,10 +64,11 @@ def compress(
     warn_of_few_tokens(sorted(set[Want]().union(*wants), key=str), plan.shapes[0], input_ids.numel())
     streams: tuple[Stream, ...] = ("compressed", "dense")
     measured = {stream: _last(any(stream in want.streams for want in some) for some in wants) for stream in streams}
-    dense_stream = any(worker.dense_stream for worker in spec.method.workers)
     dtype = config.dtype or torch.float32
     store = Store(spec.offload, device, out.parent)
-    loop = LayerLoop(plan.dense, model, input_ids, dtype, device, spec.at_once(), store, dense_stream, measured)
+    loop = LayerLoop(
+        plan.dense, model, input_ids, dtype, device, spec.at_once(), store, measured["dense"] > 0, measured
+    )
     place = out if unfinished is None or spec.form == "dense" else unfinished  # factors are lost in the dense form
     progress = Progress(place, plan.compressed)
 

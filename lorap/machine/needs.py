@@ -52,8 +52,9 @@ def compress(model: Model, spec: CompressSpec, windows: Calibrate) -> Need:
     need = _layer_by_layer(sizes, windows, spec.batch, layer, workspace, operations, spec.dtype)
     need = replace(need, work=sizes.layers * compressing_work(model, spec, windows))
     inputs = inputs_bytes(sizes, windows, sizes.width(spec.dtype))
-    before = any(want.kind == "before" for want in measured(model, spec.method))
-    beside = (any(worker.dense_stream for worker in workers) + before) * inputs
+    wants = measured(model, spec.method)
+    beside = any("dense" in want.streams for want in wants) + any(want.kind == "before" for want in wants)
+    beside *= inputs
     need = _offloaded(replace(need, device=need.device + beside), inputs + beside, spec.offload)
     return _after_sweep(need, model, spec, windows) if spec.method.swept else need
 

@@ -38,7 +38,6 @@ class Halved(Treatment):
 
     slot: ClassVar[Slot] = "attention"
     pieces: ClassVar[tuple[Piece, ...]] = ("qk", "vo")
-    dense_stream: ClassVar[bool] = True
     shrinkage: Shrinkage = 0.1
     allocation: Allocation = 3
 

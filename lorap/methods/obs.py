@@ -1,11 +1,11 @@
 """Channels removed by the optimal brain surgeon, with what is left solved anew after every round (plus.md, 5)."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from lorap.methods.refit import HIDDEN, DenseTarget, moments_of_channels
+from lorap.methods.refit import DenseTarget, moments_of_channels, of_channels
 from lorap.methods.removes_units import RemovesChannels
 from lorap.methods.seen import Want
 from lorap.methods.solving import solving
@@ -24,13 +24,14 @@ class Obs(RemovesChannels):
     """Removes those channels first whose loss the others can make up for."""
 
     name: Literal["obs"] = "obs"
-    dense_stream: ClassVar[bool] = True
     selection_ridge: SelectionRidge = 0.3
     dense_target: DenseTarget = 0.5
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Moments of the channels, with themselves and with what the stream lacks."""
-        return () if plan is not None and plan.channels == shape.channels else HIDDEN
+        if plan is not None and plan.channels == shape.channels:
+            return ()
+        return of_channels(self.dense_target, weighted=True)
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
         """Removes the same channels from gate, up and down, and gives down its new weight."""
@@ -42,7 +43,7 @@ class Obs(RemovesChannels):
         down = linear(layer, "down_proj")
         if plan.channels == down.in_features:
             return {}
-        gram, cross = moments_of_channels(seen, self.dense_target)
+        gram, cross = moments_of_channels(seen, self.dense_target, weighted=True)
         with solving("ffn_hidden", "selection_ridge", self.selection_ridge):
             *_, last = remove(down.weight, cross, gram, self.selection_ridge, plan.channels)
         keep_units(layer, "channels", last.kept)

@@ -31,7 +31,6 @@ class Part(Strict):
 class Worker(Part):
     """A part that changes layers: a treatment, or a repair."""
 
-    dense_stream: ClassVar[bool] = False  # whether it wants statistics of the dense model's activations too
     swept: ClassVar[bool] = False  # whether its scores come from a sweep over the dense model, before all compression
     gradients: ClassVar[int] = 0  # windows whose loss the scores want the gradients of
 

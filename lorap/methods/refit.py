@@ -1,7 +1,7 @@
 """o and down solved again behind what has become of their inputs, pulled to what they were (plus.md, 4)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -21,16 +21,19 @@ Ridge = Annotated[float, Field(ge=0, allow_inf_nan=False, description="pull of a
 DenseTarget = Annotated[
     float, Field(ge=0, le=1, description="how far down aims at the dense model's stream, not at its own FFN's output")
 ]
-HIDDEN = [Want("ffn_hidden", kind, behind="attention", weighted=True) for kind in ("gram", "gap")]
+Tokens = Annotated[
+    Literal["relative", "alike"],
+    Field(description="whether a token's error counts relative to the dense residual stream, or like any other's"),
+]
 
 
 class Refit(Repair):
     """Least squares with a ridge of every feature's own size."""
 
     name: Literal["refit"] = "refit"
-    dense_stream: ClassVar[bool] = True
     ridge: Ridge = 1
     dense_target: DenseTarget = 0.5
+    tokens: Tokens = "relative"
 
     def planned(self, plan: LayerPlan, shape: LayerShape) -> LayerPlan:
         """The plan as it is.
@@ -44,15 +47,23 @@ class Refit(Repair):
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Moments of o's inputs with themselves and with what they were, and of the channels."""
-        attention = [Want("attention_out", kind, behind="attention", weighted=True) for kind in ("gram", "before")]
-        return [*attention, *HIDDEN]
+        attention = [
+            Want("attention_out", "gram", behind="attention", weighted=self.weighted),
+            Want("attention_out", "before", behind="attention", weighted=self.weighted),
+        ]
+        return [*attention, *of_channels(self.dense_target, self.weighted)]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether tokens count relative to the dense stream, which has to be carried along then."""
+        return self.tokens == "relative"
 
     def mend_attention(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Solves o for the output that the dense attention has on the same stream."""
         from lorap.model.family import has
 
         if has(layer, "o_proj"):
-            inputs = seen.of("attention_out", behind="attention", weighted=True)
+            inputs = seen.of("attention_out", behind="attention", weighted=self.weighted)
             cross = seen.dense["o_proj"].float() @ inputs.products_of("before")
             solve_again(layer, "o_proj", cross, inputs.products_of(), self.ridge)
 
@@ -61,7 +72,7 @@ class Refit(Repair):
         from lorap.model.family import has
 
         if has(layer, "down_proj"):
-            gram, cross = moments_of_channels(seen, self.dense_target)
+            gram, cross = moments_of_channels(seen, self.dense_target, self.weighted)
             prior, kept = seen.dense["down_proj"], seen.kept.get("channels")
             if kept is not None:
                 gram, cross, prior = gram[kept][:, kept], cross[:, kept], prior[:, kept]
@@ -81,15 +92,23 @@ class Refit(Repair):
         return 4 * (3 * sizes.channels**2 + 4 * sizes.hidden * sizes.channels)
 
 
-def moments_of_channels(seen: "Seen", dense_target: float) -> tuple["Tensor", "Tensor"]:
+def of_channels(dense_target: float, weighted: bool) -> list[Want]:
+    """What a solution for down wants of the channels; only a target in the dense stream needs that stream."""
+    wants = [Want("ffn_hidden", "gram", behind="attention", weighted=weighted)]
+    return [*wants, Want("ffn_hidden", "gap", behind="attention", weighted=weighted)] if dense_target else wants
+
+
+def moments_of_channels(seen: "Seen", dense_target: float, weighted: bool) -> tuple["Tensor", "Tensor"]:
     """K = E[z z^T] of the channels, and X = E[t z^T] of the target, for which no product with down is needed.
 
     Returns:
         (channels, channels) and (hidden, channels), float32.
     """
-    hidden = seen.of("ffn_hidden", behind="attention", weighted=True)
+    hidden = seen.of("ffn_hidden", behind="attention", weighted=weighted)
     gram = hidden.products_of()
     own = seen.dense["down_proj"].float() @ gram
+    if not dense_target:
+        return gram, own
     return gram, dense_target * hidden.products_of("gap") + (1 - dense_target) * own
 
 

@@ -21,7 +21,6 @@ class SvdLlm(LowRank):
     name: Literal["svd-llm"] = "svd-llm"
     statistic: ClassVar[Literal["squares", "moment", "gram"] | None] = "gram"
     stream: ClassVar[Stream] = "dense"
-    dense_stream: ClassVar[bool] = True
     allocation: Allocation = 1
 
     def metric_of(self, moments: "Moments | None") -> "Tensor | None":
