@@ -21,7 +21,7 @@ Ridge = Annotated[float, Field(ge=0, allow_inf_nan=False, description="pull of a
 DenseTarget = Annotated[
     float, Field(ge=0, le=1, description="how far down aims at the dense model's stream, not at its own FFN's output")
 ]
-Tokens = Annotated[
+TokenWeights = Annotated[
     Literal["relative", "alike"],
     Field(description="whether a token's error counts relative to the dense residual stream, or like any other's"),
 ]
@@ -33,7 +33,7 @@ class Refit(Repair):
     name: Literal["refit"] = "refit"
     ridge: Ridge = 1
     dense_target: DenseTarget = 0.5
-    tokens: Tokens = "relative"
+    token_weights: TokenWeights = "relative"
 
     def planned(self, plan: LayerPlan, shape: LayerShape) -> LayerPlan:
         """The plan as it is.
@@ -56,7 +56,7 @@ class Refit(Repair):
     @property
     def weighted(self) -> bool:
         """Whether tokens count relative to the dense stream, which has to be carried along then."""
-        return self.tokens == "relative"
+        return self.token_weights == "relative"
 
     def mend_attention(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Solves o for the output that the dense attention has on the same stream."""
