@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tests.published import QK, attention_ranks, removed
+from tests.published import QK, VO, attention_ranks, full_rank, removed
 from tests.rival_parts import ATTENTION, FFN, Cut, Layer, groups_of, linears, readings, silence
 
 
 def svd_llm_rank(shape: tuple[int, int], sparsity: float) -> int:
     """k = int(keep * m * n / (m + n))."""
-    return int((1 - sparsity) * shape[0] * shape[1] / (shape[0] + shape[1]))
+    return int((1 - sparsity) * full_rank(shape))
 
 
 def svd_llm_pair(linear: nn.Linear, inputs: Sequence[Tensor], rank: int) -> tuple[Tensor, Tensor]:
@@ -117,13 +117,10 @@ def olica(model: PreTrainedModel, windows: Tensor, sparsity: float) -> list[Cut]
     for index, layer in enumerate(model.model.layers):
         read, parts = readings(model, windows)[index], linears(layer)
         whole = sum(linear.weight.numel() for linear in parts.values())
-        ranks = {}
-        for name in QK:
-            out, inp = parts[name].weight.shape
-            ranks[name] = math.ceil((1 - s_qk) * out * inp / (out + inp))
+        ranks = {name: math.ceil((1 - s_qk) * full_rank(tuple(parts[name].weight.shape))) for name in QK}
         dim = layer.self_attn.head_dim
         gone = int(s_vo * dim)
-        left = sum((parts[n].weight.numel() for n in ("v_proj", "o_proj")), 0) * (dim - gone) / dim
+        left = sum(parts[name].weight.numel() for name in VO) * (dim - gone) / dim
         left += sum(rank * sum(parts[name].weight.shape) for name, rank in ranks.items())
         channels = 0
         hidden, wide = model.config.hidden_size, parts["gate_proj"].out_features

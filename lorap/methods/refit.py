@@ -15,6 +15,7 @@ from lorap.model.sizes import Sizes
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from lorap.core.statistics import Kind
     from lorap.methods.seen import Seen
 
 Ridge = Annotated[float, Field(ge=0, allow_inf_nan=False, description="pull of a refit to the old weights")]
@@ -47,10 +48,7 @@ class Refit(Repair):
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Moments of o's inputs with themselves and with what they were, and of the channels."""
-        attention = [
-            Want("attention_out", "gram", behind="attention", weighted=self.weighted),
-            Want("attention_out", "before", behind="attention", weighted=self.weighted),
-        ]
+        attention = moments_behind("attention_out", ["gram", "before"], self.weighted)
         return [*attention, *of_channels(self.dense_target, self.weighted)]
 
     @property
@@ -94,8 +92,12 @@ class Refit(Repair):
 
 def of_channels(dense_target: float, weighted: bool) -> list[Want]:
     """What a solution for down wants of the channels; only a target in the dense stream needs that stream."""
-    wants = [Want("ffn_hidden", "gram", behind="attention", weighted=weighted)]
-    return [*wants, Want("ffn_hidden", "gap", behind="attention", weighted=weighted)] if dense_target else wants
+    return moments_behind("ffn_hidden", ["gram", "gap"] if dense_target else ["gram"], weighted)
+
+
+def moments_behind(name: str, kinds: Sequence["Kind"], weighted: bool) -> list[Want]:
+    """Moments of an input behind the compressed attention."""
+    return [Want(name, kind, behind="attention", weighted=weighted) for kind in kinds]
 
 
 def moments_of_channels(seen: "Seen", dense_target: float, weighted: bool) -> tuple["Tensor", "Tensor"]:
