@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from lorap.compression.planning import BIAS_SWITCHES
+from lorap.core.budget import QK, pivot_counts
 from lorap.model.factored import factored_config
 from lorap.model.family import layer_shapes
 from lorap.model.folder import skeleton
@@ -32,12 +33,16 @@ def random_plan(shape: LayerShape, draw: random.Random, biases: bool) -> LayerPl
     shares = draw.random() < 0.5 and kv_heads > 0
     if shares:
         ranks["q_proj"] = ranks["k_proj"] = draw.randint(1, limits["k_proj"])
-    low = [name for name, rank in ranks.items() if rank is not None and not (shares and name in ("q_proj", "k_proj"))]
+    apart = {name: rank for name, rank in ranks.items() if rank is not None and not (shares and name in QK)}
+    pivots = dict(draw.sample(sorted(apart.items()), draw.randint(0, len(apart))))
+    if shares and draw.random() < 0.5:
+        sizes, shared = plan.sizes(shape), ranks["q_proj"] or 0
+        pivots |= pivot_counts(shared, {name: sizes[name][0] for name in QK})
     return replace(
         plan,
         ranks=ranks,
-        shared=(("q_proj", "k_proj"),) if shares else (),
-        storage=dict.fromkeys(draw.sample(low, draw.randint(0, len(low))), "pivoted"),
+        shared=(QK,) if shares else (),
+        pivots=pivots,
     )
 
 

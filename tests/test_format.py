@@ -69,9 +69,9 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
     for file in FORMAT1.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text())
-    config["lorap"]["version"] = 3
+    config["lorap"]["version"] = 4
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(LorapError, match=r"lorap\.version is 3, this lorap reads up to 2"):
+    with pytest.raises(LorapError, match=r"lorap\.version is 4, this lorap reads up to 3"):
         export_dense(tmp_path, tmp_path / "out")
 
 

@@ -3,6 +3,7 @@
 Only integers and fractions, so that a plan needs neither weights nor torch.
 """
 
+import math
 from collections.abc import Mapping
 
 Shape = tuple[int, int]  # (out, in) of a linear weight
@@ -26,6 +27,30 @@ def rank_for(shape: Shape, fraction: float) -> int | None:
     if fraction >= 1:
         return None
     return max(1, int(fraction * break_even_rank(shape)))
+
+
+def pivoted_numbers(shape: Shape, rank: int) -> int:
+    """What a weight of a rank takes where ``rank`` of its rows stand for the right factor: rank * (out + in - rank)."""
+    return rank * (sum(shape) - rank)
+
+
+def pivoted_rank(shape: Shape, numbers: int) -> int:
+    """The largest rank that takes no more numbers; they are enough for a full rank where they are enough for all."""
+    both = sum(shape)
+    apart = both**2 - 4 * numbers
+    return (both - (math.isqrt(apart - 1) + 1 if apart > 0 else 0)) // 2
+
+
+def pivot_counts(rank: int, outputs: Mapping[str, int]) -> dict[str, int]:
+    """How many of each projection's outputs stand for the right factor that they share, by their sizes.
+
+    A projection that none are taken of is left out.
+    """
+    counts, seen, total = {}, 0, sum(outputs.values())
+    for name, out in outputs.items():
+        counts[name] = rank * (seen + out) // total - rank * seen // total
+        seen += out
+    return {name: count for name, count in counts.items() if count}
 
 
 def attention_ranks(shapes: Mapping[str, Shape], sparsity: float, allocation: float) -> dict[str, int | None]:

@@ -65,7 +65,7 @@ def _product(plan: LayerPlan, size: Shape, name: str) -> int:
     rank = plan.ranks[name]
     if rank is None:
         return size[0] * size[1]
-    return rank * (sum(size) - (rank if plan.storage.get(name) == "pivoted" else 0))
+    return rank * (sum(size) - plan.pivots.get(name, 0))
 
 
 def head_pass(sizes: Sizes, tokens: float, width: int) -> Amount:

@@ -54,7 +54,7 @@ def read_model(file: Path) -> Model:
 
 def multiplied_out(plan: LayerPlan) -> LayerPlan:
     """The plan of a layer whose factors have been multiplied out."""
-    return replace(plan, ranks=dict.fromkeys(plan.ranks), shared=(), storage={})
+    return replace(plan, ranks=dict.fromkeys(plan.ranks), shared=(), pivots={})
 
 
 def seconds_of(amount: Amount, machine: Machine, model: Model, dtype: str) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from lorap.core.budget import QK, ROUNDING
+from lorap.core.budget import QK, ROUNDING, Shape, pivot_counts, pivoted_numbers, pivoted_rank
 from lorap.methods.halved import Halved, half_name
 from lorap.methods.halves import Half
 from lorap.methods.seen import Want
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lorap.methods.seen import Seen
 
+Storage = Annotated[Literal["pivoted", "factors"], Field(description="how low-rank q and k are stored")]
 MetricWindows = Annotated[int, Field(ge=1, description="that the metric of queries and keys is measured on")]
 
 
@@ -26,16 +27,22 @@ class JointHalf(Half):
 
     piece = "qk"
 
-    def __init__(self, shrinkage: float) -> None:
-        self.shrinkage = shrinkage
+    def __init__(self, shrinkage: float, storage: str) -> None:
+        self.shrinkage, self.pivoted = shrinkage, storage == "pivoted"
+
+    def numbers(self, both: Shape, rank: int) -> int:
+        """What the two weights, one below the other, take at a rank."""
+        return pivoted_numbers(both, rank) if self.pivoted else rank * sum(both)
 
     def fitted(self, plan: LayerPlan, shape: LayerShape, share: float, scores: Mapping[str, "Tensor"]) -> LayerPlan:
-        """The rank that the share is enough for; dense where factors would be no smaller."""
-        outputs, hidden = sum(shape.sizes[name][0] for name in QK), shape.sizes["q_proj"][1]
-        rank = max(1, int(share * outputs * hidden / (outputs + hidden) + ROUNDING))
-        whole = share >= 1 or rank * (outputs + hidden) >= outputs * hidden
-        ranks: dict[str, int | None] = dict.fromkeys(QK, None if whole else rank)
-        return replace(plan, ranks=plan.ranks | ranks, shared=() if whole else (QK,))
+        """The rank that the share is enough for; dense where what is stored would be no smaller."""
+        both = stacked(shape)
+        most, dense = int(share * both[0] * both[1] + ROUNDING), both[0] * both[1]
+        rank = max(1, pivoted_rank(both, most) if self.pivoted else most // sum(both))
+        if share >= 1 or self.numbers(both, rank) >= dense:
+            return replace(plan, ranks=plan.ranks | dict.fromkeys(QK), shared=())
+        pivots = pivot_counts(rank, {name: shape.sizes[name][0] for name in QK}) if self.pivoted else {}
+        return replace(plan, ranks=plan.ranks | dict.fromkeys(QK, rank), shared=(QK,), pivots=plan.pivots | pivots)
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The second moment of their input."""
@@ -44,8 +51,10 @@ class JointHalf(Half):
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Factorises both, the right factor shared."""
         from lorap.core.joint import joint_factors, shrunk
+        from lorap.core.pivots import pivoted
         from lorap.model.family import linear
-        from lorap.model.swap import set_factors, share_factor
+        from lorap.model.modeling_lorap import pivots_of
+        from lorap.model.swap import set_factors
 
         rank = plan.ranks["q_proj"]
         if rank is None:
@@ -53,10 +62,15 @@ class JointHalf(Half):
         dense = [linear(layer, name) for name in QK]
         moment = shrunk(seen.of("attention_in").products_of(), self.shrinkage)
         weights, metrics = [module.weight for module in dense], [seen.metrics[name] for name in QK]
-        (first, second), right = joint_factors(weights, metrics, moment, rank)
-        dtype = dense[0].weight.dtype
-        set_factors(layer, "q_proj", first.to(dtype), right.to(dtype), dense[0].bias)
-        share_factor(layer, "k_proj", "q_proj", second.to(dtype), dense[1].bias)
+        lefts, right = joint_factors(weights, metrics, moment, rank)
+        pivots = [pivots_of(name, plan.as_dict()) for name in QK]
+        orders: list[Tensor | None] = [None for _ in QK]
+        if plan.pivots:
+            lefts, right, found = pivoted(lefts, right, [len(rows) for rows in pivots])
+            orders = [order if rows else None for order, rows in zip(found, pivots, strict=True)]
+        lent = right.to(weights[0].dtype)
+        for name, module, left, rows, order in zip(QK, dense, lefts, pivots, orders, strict=True):
+            set_factors(layer, name, left.to(lent.dtype), lent if name == QK[0] else QK[0], module.bias, rows, order)
 
     def statistics_bytes(self, sizes: Sizes) -> int:
         """A second moment in float32, and metrics."""
@@ -67,11 +81,17 @@ class JointHalf(Half):
         return 100 * sizes.hidden**2
 
 
+def stacked(shape: LayerShape) -> Shape:
+    """(out, in) of q and k, one below the other."""
+    return sum(shape.sizes[name][0] for name in QK), shape.sizes["q_proj"][1]
+
+
 class JointQk(Halved):
     """q and k by joint factors, v and o as ``vo`` says."""
 
     name: Literal["joint-qk"] = "joint-qk"
     metric_windows: MetricWindows = 6
+    storage: Storage = "pivoted"
     vo: Annotated[str, AfterValidator(half_name("vo")), Field(description="what happens to v and o")] = "awsvd"
 
     def windows_for_metrics(self, plan: LayerPlan) -> int:
@@ -81,4 +101,8 @@ class JointQk(Halved):
     @property
     def halves(self) -> tuple[Half, Half]:
         """The joint factors, and the other half."""
-        return JointHalf(self.shrinkage), self.other("vo", self.vo)
+        return JointHalf(self.shrinkage, self.storage), self.other("vo", self.vo)
+
+    def numbers(self, both: Shape, rank: int) -> int:
+        """As they are stored."""
+        return JointHalf(self.shrinkage, self.storage).numbers(both, rank)

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from lorap.core.budget import Shape
 from lorap.methods.seen import Seen, Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -88,6 +89,10 @@ class Treatment(Worker):
             shares: Of every piece of a layer, in (0, 1].
             scores: Of the layer, from a survey.
         """
+
+    def numbers(self, both: Shape, rank: int) -> int:
+        """What q and k take at a rank, one below the other, (out, in): the price of a survey's errors."""
+        return rank * sum(both)
 
     def windows_for_metrics(self, plan: LayerPlan) -> int:
         """Windows whose attention is looked into for the metrics of q and k."""

@@ -39,12 +39,12 @@ class WaterFilling(Share):
         Raises:
             LorapError: The floors leave more than the target.
         """
-        pieces = [piece for treatment in treatments for piece in treatment.pieces]
+        pieces = [(piece, treatment) for treatment in treatments for piece in treatment.pieces]
         curves = {
             (index, piece): [(size, weight * self._of_piece(piece) * error) for size, error in
-                             error_curve(piece, shapes[index], scores[index], self.floor)]
+                             error_curve(piece, treatment, shapes[index], scores[index], self.floor)]
             for index, weight in enumerate(self._of_layers(scores))
-            for piece in pieces
+            for piece, treatment in pieces
         }  # fmt: skip
         budget = (1 - sparsity) * sum(curve[0][0] for curve in curves.values())
         self._require(curves, sparsity, budget)
@@ -70,11 +70,14 @@ class WaterFilling(Share):
             )
 
 
-def error_curve(piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"], floor: float) -> list[Point]:
+def error_curve(
+    piece: Piece, treatment: Treatment, shape: LayerShape, layer: Mapping[str, "Tensor"], floor: float
+) -> list[Point]:
     """Parameters of a piece and its surveyed error, from the dense size down to the floor.
 
     Args:
         piece: Which one.
+        treatment: What makes it smaller.
         shape: The dense layer.
         layer: The survey's, see ``compression.survey``.
         floor: The least share of the dense size.
@@ -87,10 +90,10 @@ def error_curve(piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"], 
         price = (1 + shape.heads // shape.kv_heads) * hidden
         points = [(price * (len(lost) - gone), error) for gone, error in enumerate([0.0, *lost])]
     else:
-        outputs = shape.sizes["q_proj"][0] + shape.sizes["k_proj"][0]
+        both = (shape.sizes["q_proj"][0] + shape.sizes["k_proj"][0], hidden)
         tails = layer["qk"].flip(0).cumsum(0).flip(0).tolist()
-        ranked = [(rank * (outputs + hidden), error) for rank, error in enumerate(tails)]
-        points = [(outputs * hidden, 0.0), *(point for point in reversed(ranked) if point[0] < outputs * hidden)]
+        ranked = [(treatment.numbers(both, rank), error) for rank, error in enumerate(tails)]
+        points = [(both[0] * both[1], 0.0), *(point for point in reversed(ranked) if point[0] < both[0] * both[1])]
     return [point for point in points if point[0] >= floor * points[0][0]]
 
 

@@ -8,13 +8,13 @@ from transformers import PreTrainedModel
 
 from lorap.errors import LorapError
 from lorap.model.layer_plan import ATTENTION, FFN, PROJECTIONS, LayerShape
-from lorap.model.modeling_lorap import Absent, LowRankLinear, Narrow, PivotedLinear
+from lorap.model.modeling_lorap import Absent, LowRankLinear, Narrow
 
 # What some families do to embeddings or logits outside of their layers, where a factored model does not follow.
 SCALINGS = ("embedding_multiplier", "logits_scaling", "logit_scale", "final_logit_softcapping")
 
-Small = LowRankLinear | PivotedLinear | Narrow
-Projection = nn.Linear | LowRankLinear | PivotedLinear
+Small = LowRankLinear | Narrow
+Projection = nn.Linear | LowRankLinear
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
@@ -94,7 +94,7 @@ def linear(layer: nn.Module, name: str) -> nn.Linear:
 
 def bias_of(module: Projection) -> Tensor | None:
     """The bias of a projection, wherever its form keeps it."""
-    return module.left.bias if isinstance(module, LowRankLinear) else module.bias
+    return module.left.bias if isinstance(module, LowRankLinear) and module.order is None else module.bias
 
 
 def layer_shapes(model: PreTrainedModel) -> list[LayerShape]:

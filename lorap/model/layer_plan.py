@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from lorap.core.budget import Shape
 from lorap.errors import LorapError
 
 Form = Literal["factored", "dense"]  # how a compressed model is stored
-Storage = Literal["factors", "pivoted"]  # how a low-rank pair is stored
 
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -27,6 +26,9 @@ INPUT_OF = {reader: name for name, readers in READERS.items() for reader in read
 # The projection that has a sub-layer's units among its inputs, by the field of a plan that counts them.
 LAST = {"kv_heads": "o_proj", "channels": "down_proj"}
 SUBLAYER_OF = {name: "attention" if readers[0] in ATTENTION else "ffn" for name, readers in READERS.items()}
+
+
+UNUSED: tuple[str, object] = ("storage", {})  # stood in every plan of the second format
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class LayerPlan:
         kv_heads: Key-value heads; 0 where the attention is gone.
         value_dim: Head dimension of v and o, or one for each key-value head.
         shared: Groups of low-rank projections with the same input and one right factor, that of the first.
-        storage: Of low-rank projections that are not stored as plain factors.
+        pivots: How many outputs of a low-rank projection are rows of its right factor, where they are stored but once.
         biases: Projections that gain a bias.
     """
 
@@ -71,7 +73,7 @@ class LayerPlan:
     kv_heads: int
     value_dim: int | tuple[int, ...]
     shared: tuple[tuple[str, ...], ...] = ()
-    storage: dict[str, Storage] = field(default_factory=dict)
+    pivots: dict[str, int] = field(default_factory=dict)
     biases: tuple[str, ...] = ()
 
     @classmethod
@@ -87,7 +89,7 @@ class LayerPlan:
             LorapError: It is no plan of such a layer.
         """
         try:
-            fields = asdict(cls.dense(shape)) | raw
+            fields = asdict(cls.dense(shape)) | {key: value for key, value in raw.items() if (key, value) != UNUSED}
             fields["ranks"] = {name: fields["ranks"].get(name) for name in PROJECTIONS}
             fields["value_dim"] = _frozen(fields["value_dim"])
             fields["shared"] = tuple(tuple(group) for group in fields["shared"])
@@ -139,10 +141,8 @@ class LayerPlan:
             rank = self.ranks[name]
             if rank is None:
                 total += out * inp
-            elif self.storage.get(name) == "pivoted":
-                total += rank * (out + inp - rank)
             else:
-                total += rank * (out if name in borrowed else out + inp)
+                total += rank * (out - self.pivots.get(name, 0) + (0 if name in borrowed else inp))
         return total
 
     def _sharing(self, name: str) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ class LayerPlan:
             raise LorapError(f"plan of a layer: {dims} are no dimensions of heads of {shape.head_dim}")
         if self.heads * shape.kv_heads != self.kv_heads * shape.heads or len(dims) != self.kv_heads:
             raise LorapError(f"plan of a layer: {self.heads} heads do not fit {self.kv_heads} key-value heads")
-        named = {name for group in (*self.shared, self.biases, self.storage) for name in group}
+        named = {name for group in (*self.shared, self.biases, self.pivots) for name in group}
         if unknown := sorted({str(name) for name in named} - set(PROJECTIONS)):
             raise LorapError(f"plan of a layer: {unknown[0]!r} is no projection")
         sizes = self.sizes(shape)
@@ -169,16 +169,22 @@ class LayerPlan:
             outputs = sum(sizes[other][0] for other in self._sharing(name) if other in sizes)
             if rank is not None and (type(rank) is not int or not 1 <= rank <= min(outputs, sizes[name][1])):
                 raise LorapError(f"plan of a layer: rank {rank} of {name} does not fit {sizes[name]}")
-        if not isinstance(self.storage, dict) or set(self.storage.values()) - set(get_args(Storage)):
-            raise LorapError(f"plan of a layer: storage {self.storage}, expected {' or '.join(get_args(Storage))}")
+        self._require_pivots(sizes)
         for group in self.shared:
             ranks = {self.ranks[name] for name in group}
             alone = all(sum(name in other for other in self.shared) == 1 for name in group)
-            stored = {self.storage.get(name, "factors") for name in group}
             if len(ranks) != 1 or None in ranks or len({INPUT_OF[name] for name in group}) != 1 or not alone:
                 raise LorapError(f"plan of a layer: {', '.join(group)} cannot share a right factor")
-            if stored != {"factors"} or "v_proj" in group:
-                raise LorapError(f"plan of a layer: {', '.join(group)} share a right factor, which needs plain factors")
+            if "v_proj" in group:
+                raise LorapError(f"plan of a layer: {', '.join(group)}: v_proj may be narrow, and shares no factor")
+
+    def _require_pivots(self, sizes: Mapping[str, Shape]) -> None:
+        """Raises a LorapError where right factors would not consist of the outputs that are called their rows."""
+        for name, count in self.pivots.items():
+            rank, group = self.ranks[name], self._sharing(name)
+            together = [self.pivots.get(other, 0) for other in group]
+            if type(count) is not int or not 1 <= count <= sizes[name][0] or sum(together) != rank:
+                raise LorapError(f"plan of a layer: {together} outputs of {', '.join(group)} for a rank of {rank}")
 
 
 def _frozen(value_dim: Any) -> int | tuple[int, ...]:

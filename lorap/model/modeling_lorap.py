@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-FORMAT = 2  # of ``config.lorap``; folders without a version are of the first, whose layers had ranks and channels alone
+FORMAT = 3  # of ``config.lorap``; folders without a version are of the first, whose layers had ranks and channels alone
 
 
 class LorapConfig(PreTrainedConfig):
     """The configuration of the original model, its type, and what every layer became.
 
     A plan in ``lorap["layers"]`` has ``ranks`` (None: dense), ``channels``, ``heads`` and ``kv_heads`` (0: gone),
-    ``value_dim`` (of v and o, or one a key-value head), ``shared`` right factors, ``storage`` of others, ``biases``.
+    ``value_dim`` (of v and o, or one a key-value head), ``shared`` right factors, their ``pivots``, and ``biases``.
     """
 
     model_type = "lorap"
@@ -34,46 +34,38 @@ class LorapConfig(PreTrainedConfig):
 
 
 class LowRankLinear(nn.Module):
-    """y = left (right x) + bias: two thin linears in place of a dense one; ``right`` may be that of another one."""
+    """y = left (right x) + bias: two thin linears in place of a dense one; ``right`` may be that of another one.
 
-    def __init__(self, in_features: int, out_features: int, rank: int, bias: bool, lender: Any = None) -> None:
+    Where some rows of the right factor are outputs, its ``pivots``, ``left`` makes the others, and ``order``, (out,),
+    sorts both.
+    """
+
+    order: Tensor | None
+
+    def __init__(self, inp: int, out: int, rank: int, bias: bool, pivots: range = range(0), lender: Any = None) -> None:
         super().__init__()
-        self.in_features, self.out_features, self.rank = in_features, out_features, rank
+        self.in_features, self.out_features, self.rank = inp, out, rank
         self.lender = [lender] if lender else []  # in a list, so that it is not registered a second time
         if not lender:
-            self.right = nn.Linear(in_features, rank, bias=False)
-        self.left = nn.Linear(rank, out_features, bias=bias)
+            self.right = nn.Linear(inp, rank, bias=False)
+        self.pivots = slice(pivots.start, pivots.stop)
+        self.left = nn.Linear(rank, out - len(pivots), bias and not pivots)
+        self.bias = nn.Parameter(torch.zeros(out)) if bias and pivots else None
+        self.register_buffer("order", torch.zeros(out, dtype=torch.int64) if pivots else None)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """(out, rank) and (rank, in)."""
-        return self.left.weight, (self.lender or [self])[0].right.weight
+        left, right = self.left.weight, (self.lender or [self])[0].right.weight
+        if self.order is not None:
+            left = torch.cat([torch.eye(self.rank).to(left)[self.pivots], left])[self.order]
+        return left, right
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        return self.left((self.lender or [self])[0].right(inputs))
-
-
-class PivotedLinear(nn.Module):
-    """The same in fewer numbers: ``rank`` outputs are computed, ``rest`` combines them, ``order`` (out,) sorts them."""
-
-    order: Tensor
-
-    def __init__(self, in_features: int, out_features: int, rank: int, bias: bool) -> None:
-        super().__init__()
-        self.in_features, self.out_features, self.rank = in_features, out_features, rank
-        self.right = nn.Linear(in_features, rank, bias=False)
-        self.rest = nn.Linear(rank, out_features - rank, bias=False)
-        self.register_buffer("order", torch.zeros(out_features, dtype=torch.int64))
-        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
-
-    def factors(self) -> tuple[Tensor, Tensor]:
-        """(out, rank) and (rank, in)."""
-        return torch.cat([torch.eye(self.rank).to(self.rest.weight), self.rest.weight])[self.order], self.right.weight
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(..., in) -> (..., out)."""
-        first = self.right(inputs)
-        outputs = torch.cat([first, self.rest(first)], -1)[..., self.order]
+        first = (self.lender or [self])[0].right(inputs)
+        outputs = self.left(first)
+        if self.order is not None:
+            outputs = torch.cat([first[..., self.pivots], outputs], -1)[..., self.order]
         return outputs if self.bias is None else outputs + self.bias
 
 
@@ -146,11 +138,19 @@ def reshape_layer(layer: Any, plan: dict[str, Any]) -> None:
         out, inp, dims = _sizes(name, dense, attention, plan)
         bias = dense.bias is not None or name in biases
         lenders = [getattr(owner, group[0]) for group in plan.get("shared", []) if name in group[1:]]
-        low: Any = PivotedLinear if plan.get("storage", {}).get(name) == "pivoted" else LowRankLinear
-        small = nn.Linear(inp, out, bias) if rank is None else low(inp, out, rank, bias, *lenders)
+        low = partial(LowRankLinear, inp, out, rank, bias, pivots_of(name, plan), *lenders)
+        small = nn.Linear(inp, out, bias) if rank is None else low()
         setattr(owner, name, Narrow(small, dims, attention.head_dim, name == "o_proj") if dims else small)
         if dims and name == "v_proj":
             attention.register_forward_pre_hook(owner.v_proj.keep, with_kwargs=True)
+
+
+def pivots_of(name: str, plan: dict[str, Any]) -> range:
+    """The rows of its right factor that are outputs of a projection; behind those of whom it shares it with."""
+    group = next((group for group in plan.get("shared", []) if name in group), [name])
+    counts = plan.get("pivots", {})
+    start = sum(counts.get(other, 0) for other in group[: group.index(name)])
+    return range(start, start + counts.get(name, 0))
 
 
 def _sizes(name: str, dense: nn.Linear, attention: Any, plan: dict[str, Any]) -> tuple[int, int, list[int]]:

@@ -27,19 +27,38 @@ def set_linear(layer: nn.Module, name: str, weight: Tensor, bias: Tensor | None)
     _put(layer, name, dense, {"weight": weight}, {"bias": bias})
 
 
-def set_factors(layer: nn.Module, name: str, left: Tensor, right: Tensor, bias: Tensor | None) -> None:
-    """Puts a pair of factors, (out, k) and (k, in), in the place of a projection."""
-    with torch.device("meta"):
-        small = LowRankLinear(right.shape[1], left.shape[0], right.shape[0], bias is not None)
-    _put(layer, name, small, {"left.weight": left, "right.weight": right}, {"left.bias": bias})
+def set_factors(
+    layer: nn.Module,
+    name: str,
+    left: Tensor,
+    right: Tensor | str,
+    bias: Tensor | None,
+    pivots: range = range(0),
+    order: Tensor | None = None,
+) -> None:
+    """Puts a pair of factors in the place of a projection.
 
-
-def share_factor(layer: nn.Module, name: str, lender: str, left: Tensor, bias: Tensor | None) -> None:
-    """Puts a left factor, (out, k), beside the right factor of another projection in the place of a projection."""
-    owner = projection(layer, lender)
+    Args:
+        layer: The decoder layer.
+        name: Of the projection.
+        left: (out, k); with pivots, of the other outputs.
+        right: (k, in), or the name of the projection that lends its own.
+        bias: (out,).
+        pivots: The rows of the right factor that are outputs.
+        order: Where each output lies in the pivots and the others behind them, (out,), int64.
+    """
+    tensors, lender = {"left.weight": left}, None
+    if isinstance(right, str):
+        lender = projection(layer, right)
+    else:
+        tensors["right.weight"] = right
+    if order is not None:
+        tensors["order"] = order
+    out = len(pivots) + len(left)
+    inp = lender.in_features if lender else tensors["right.weight"].shape[1]
     with torch.device("meta"):
-        small = LowRankLinear(owner.in_features, left.shape[0], left.shape[1], bias is not None, owner)
-    _put(layer, name, small, {"left.weight": left}, {"left.bias": bias})
+        small = LowRankLinear(inp, out, left.shape[1], bias is not None, pivots, lender)
+    _put(layer, name, small, tensors, {"bias" if pivots else "left.bias": bias})
 
 
 def add_bias(layer: nn.Module, name: str, bias: Tensor) -> None:

@@ -15,7 +15,7 @@ from lorap.artifacts.names import ADAPTER_CONFIG
 from lorap.files import read_json, write_json
 from lorap.model.family import Projection, parent
 from lorap.model.layer_plan import PROJECTIONS
-from lorap.model.modeling_lorap import LowRankLinear, Narrow, PivotedLinear
+from lorap.model.modeling_lorap import LowRankLinear, Narrow
 from lorap.model.reading import reading
 from lorap.settings.schema import Tune
 from lorap.tuning.adapter import Adapter, read_adapter
@@ -106,7 +106,7 @@ class LoraNarrow(LoraFactors):
 
 def _knows_factors(config: LoraConfig) -> LoraConfig:
     """peft forgets its custom layers with every saving, so they are registered on every loading."""
-    config._register_custom_module({LowRankLinear: LoraFactors, PivotedLinear: LoraFactors, Narrow: LoraNarrow})
+    config._register_custom_module({LowRankLinear: LoraFactors, Narrow: LoraNarrow})
     return config
 
 

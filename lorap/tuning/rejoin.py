@@ -20,7 +20,7 @@ from lorap.model.factored import factored_config, read_plans
 from lorap.model.family import bias_of, has, layer_shapes, projection
 from lorap.model.folder import open_weights, read_config, skeleton, write_companions
 from lorap.model.layer_plan import INPUT_OF, PROJECTIONS, LayerPlan
-from lorap.model.modeling_lorap import LorapConfig, LowRankLinear, PivotedLinear
+from lorap.model.modeling_lorap import LorapConfig, LowRankLinear
 from lorap.model.stream import Layers, stream_layers, write_weights
 from lorap.model.swap import set_factors, set_linear
 from lorap.tuning.adapter import Adapter, read_adapter, require_base
@@ -96,7 +96,7 @@ def plans_again(
         sizes = plan.sizes(shape)
         ranks = {name: _rank_again(plan.ranks[name], sizes[name], (index, name) in adapter.pairs, adapter, rank)
                  for name in PROJECTIONS}  # fmt: skip
-        plans.append(replace(plan, ranks=ranks, shared=(), storage={}))
+        plans.append(replace(plan, ranks=ranks, shared=(), pivots={}))
     target = factored_config(config.base_config(), plans)
     target.dtype = config.dtype
     return plans, target
@@ -136,7 +136,7 @@ def join(layer: nn.Module, index: int, adapter: Adapter, plan: LayerPlan) -> dic
     return exact
 
 
-def _joined(small: LowRankLinear | PivotedLinear, pair: Factors | None, scaling: float) -> Factors:
+def _joined(small: LowRankLinear, pair: Factors | None, scaling: float) -> Factors:
     """[L sB] and [R; A]; the factors alone where a projection has no adapter."""
     left, right = (factor.float() for factor in small.factors())
     if pair is None:
@@ -170,6 +170,6 @@ def cut_back(layer: nn.Module, plan: LayerPlan, exact: Mapping[str, Factors], sc
 
 def _replace(layer: nn.Module, name: str, factors: Factors) -> None:
     """Puts other factors in the place of a projection's, in its dtype and with its bias."""
-    small = cast("LowRankLinear | PivotedLinear", projection(layer, name))
+    small = cast("LowRankLinear", projection(layer, name))
     left, right = (factor.to(small.factors()[1].dtype) for factor in factors)
     set_factors(layer, name, left, right, bias_of(small))
