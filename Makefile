@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two workers of one thread each: the tests are many small jobs, not a few large ones.
 PYTEST := OMP_NUM_THREADS=1 pytest -n 2
 
-.PHONY: setup demo lint quick test test-gpu test-all gpu-check bench
+.PHONY: setup demo lint quick test coverage test-gpu test-all gpu-check bench
 
 setup: $(BIN)/.ready
 
@@ -32,8 +32,12 @@ lint: setup
 quick: setup
 	$(PYTEST) -m 'not system and not slow and not thorough'
 
-# All but the slow tests. Coverage is that of the tests' own processes, without the jobs that they start.
+# All but the slow tests.
 test: setup
+	$(PYTEST) --dist loadfile --no-loadscope-reorder
+
+# The same in up to twice the time, and which lines the tests' own processes ran, without the jobs that they start.
+coverage: setup
 	$(PYTEST) --dist loadfile --no-loadscope-reorder --cov
 
 # The unit tests with a GPU in place of the CPU, one process at a time.

@@ -96,7 +96,12 @@ def test_steps_name_their_parts_and_stand_beside_the_first_method(spec: ReportSp
     assert list(table) == ["lorap", "svd", "lorap-plus", "lorap-fast"]
     parts = {name: [row[slot] for slot in ("attention", "ffn", "repair", "share")] for name, row in table.items()}
     assert parts["lorap"] == ["awsvd", "prune", "none", "uniform"]
-    assert parts["lorap-plus"] == ["joint-qk, vo narrow-heads", "obs", "refit, token_weights relative", "water-filling"]
+    assert parts["lorap-plus"] == [
+        "joint-qk, storage pivoted, vo narrow-heads",
+        "obs",
+        "refit, token_weights relative",
+        "water-filling",
+    ]
     assert [table["lorap"][name] for name in ("bookcorpus", "c4", "bookcorpus deviation")] == [1, 1, 0]
     assert table["svd"]["c4"] == pytest.approx(together(spec, "svd", "c4-128x128"))
     assert pd.isna(table["lorap-plus"]["c4"])

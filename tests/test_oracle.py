@@ -89,7 +89,7 @@ def test_a_real_model_on_real_text_gives_the_model_of_the_plain_procedure(
     assert total_variation(ours, plain, unseen) < BOUND
 
 
-@pytest.mark.parametrize("sparsity", [0.2, 0.5])
+@pytest.mark.parametrize("sparsity", [pytest.param(0.2, marks=pytest.mark.slow), 0.5])
 @pytest.mark.parametrize(("slot", "name"), PARTS)
 def test_whatever_part_a_method_has_the_model_is_what_its_plan_says_within_the_budget(
     family_folder: Path, windows: torch.Tensor, tmp_path: Path, slot: str, name: str, sparsity: float

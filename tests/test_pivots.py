@@ -61,6 +61,12 @@ def test_few_rows_of_queries_are_combined_of_many_others_without_large_factors()
     assert [len(set(rows.tolist())) for rows in taken] == [45, 15]
 
 
+def test_rows_that_span_too_little_are_no_pivots() -> None:
+    lefts = [torch.zeros(8, 3), torch.randn(8, 3, generator=torch.Generator().manual_seed(0))]
+    with pytest.raises(torch.linalg.LinAlgError, match="choose storage factors"):  # type: ignore[attr-defined]
+        pivoted(lefts, torch.eye(3), [2, 1])
+
+
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.999, 1.0])
 def test_pivots_buy_a_higher_rank_with_the_same_numbers(family: str, share: float) -> None:

@@ -22,17 +22,27 @@ def pivoted(lefts: Sequence[Tensor], right: Tensor, counts: Sequence[int]) -> tu
         float32.
 
     Raises:
-        RuntimeError: No such rows span the space of all.
+        torch.linalg.LinAlgError: So many rows of each do not span the space of all.
     """
     exact = [in_float64(left) for left in lefts]
     taken = pivot_rows(exact, counts)
     basis = torch.cat([left[rows] for left, rows in zip(exact, taken, strict=True)])
-    others, orders = [], []
-    for left, rows in zip(exact, taken, strict=True):
-        rest = torch.ones(len(left), dtype=torch.bool, device=left.device).index_fill(0, rows, False).nonzero()[:, 0]
-        others.append(torch.linalg.solve(basis, left[rest], left=False).float().to(right.device))
-        orders.append(torch.cat([rows, rest]).argsort().to(right.device))
-    return others, (basis @ in_float64(right)).float().to(right.device), orders
+    orders = [_in_front(rows, len(left)) for left, rows in zip(exact, taken, strict=True)]
+    rests = [left[order[len(rows) :]] for left, rows, order in zip(exact, taken, orders, strict=True)]
+    try:
+        others = [torch.linalg.solve(basis, rest, left=False).float().to(right.device) for rest in rests]
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise torch.linalg.LinAlgError(  # type: ignore[attr-defined]
+            "too few rows of the weights differ to stand for all of them; choose storage factors"
+        ) from error
+    rows = (basis @ in_float64(right)).float().to(right.device)
+    return others, rows, [order.argsort().to(right.device) for order in orders]
+
+
+def _in_front(rows: Tensor, count: int) -> Tensor:
+    """Numbers up to ``count``, some rows first."""
+    others = torch.ones(count, dtype=torch.bool, device=rows.device).index_fill(0, rows, False)
+    return torch.cat([rows, others.nonzero()[:, 0]])
 
 
 def pivot_rows(lefts: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
