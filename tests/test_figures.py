@@ -69,6 +69,14 @@ def test_what_is_tuned_is_in_no_figure_of_untuned_cells(spec: ReportSpec, folder
     assert {name: len(points) for name, points in found.items()} == {"awsvd": 2, "svd": 1}
 
 
+def test_what_a_grid_does_not_measure_is_told_without_numbers(tmp_path: Path) -> None:
+    spec = small_spec(cells=[{"methods": ["lorap"], "sparsities": [0.5]}])
+    fill(spec, tmp_path)
+    labels = {name: [axis.get_xlabel() + axis.get_ylabel() for axis in draw(spec, tmp_path, name).axes]
+              for name in catalogue.FIGURES}  # fmt: skip
+    assert {name: found for name, found in labels.items() if "nan" in "".join(found)} == {}
+
+
 @pytest.mark.parametrize("name", ["pareto_parameters", "pareto_latency"])
 def test_every_method_has_its_points_among_the_costs_however_many_there_are(tmp_path: Path, name: str) -> None:
     methods = [name for name in load_params().methods if "published" not in name][:20]

@@ -67,7 +67,9 @@ def allocation_figure(spec: ReportSpec, results: pd.DataFrame, folder: Path) -> 
         perplexity_axis(axis, f"perplexity\n{protocol}")
         ticks = sorted(cells[ALLOCATION].unique())
         axis.set_xticks(ticks, [f"{value:g}:1" for value in ticks])
-        axis.set_xlabel(f"allocation, v and o : q and k; sparsity {cells.sparsity.max():g}")
+        axis.set_xlabel(
+            "allocation, v and o : q and k" + (f"; sparsity {cells.sparsity.max():g}" if len(cells) else "")
+        )
     return finish(figure)
 
 
