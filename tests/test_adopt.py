@@ -126,6 +126,7 @@ def test_comments_rerun_nothing_and_code_its_step_and_what_follows(copy_of_made:
     assert steps_of(copy_of_made.run("snakemake", "-n")) == {"redecompose", *measuring("redecomposed"), "report"}
 
 
+@pytest.mark.slow
 def test_a_harmless_code_change_is_accepted_by_a_command_that_is_recorded(copy_of_made: Checkout) -> None:
     edit(copy_of_made, "tuning/rejoin.py", "\n\n\n", "\n\n\nEXTRA = 1\n\n\n")
     assert "made by other code" in copy_of_made.run("lorap", "verify", ok=False)

@@ -68,6 +68,7 @@ def test_a_run_that_is_killed_with_its_jobs_leaves_no_lock_to_be_freed_by_hand(
     assert_as_undisturbed(copy_of_made, made)
 
 
+@pytest.mark.slow
 def test_no_run_begins_while_jobs_of_a_killed_one_go_on(copy_of_made: Checkout, made: Checkout) -> None:
     (copy_of_made.folder / REPORT).unlink()
     with started(copy_of_made, "snakemake") as run:

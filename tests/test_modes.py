@@ -51,7 +51,7 @@ def assert_modes(umask: int, *places: Path) -> None:
             assert path.stat().st_mode & 0o777 == expected, f"{path}: {path.stat().st_mode:o}"
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o002], ids=oct)
+@pytest.mark.parametrize("umask", [pytest.param(0o022, marks=pytest.mark.slow), 0o002], ids=oct)
 def test_artifacts_have_the_modes_that_the_umask_gives(work: Path, umask: int) -> None:
     write_gguf(work / "model", work / "tiny.gguf")
     run_all(umask, *COMMANDS)
@@ -68,7 +68,7 @@ def test_a_file_that_only_its_owner_may_read_becomes_one_that_others_may_read_to
     assert_modes(0o022, work / "copy")
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o002], ids=oct)
+@pytest.mark.parametrize("umask", [pytest.param(0o022, marks=pytest.mark.slow), 0o002], ids=oct)
 def test_a_report_has_the_modes_that_the_umask_gives(
     tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ def test_wrong_credentials_are_told_and_change_nothing(
     assert clone.contents() == shared.origin.contents()
 
 
+@pytest.mark.slow
 def test_an_object_that_is_missing_costs_its_chain_alone(shared: Shared, tmp_path: Path) -> None:
     name = shared.adapter()
     clone = shared.clone(tmp_path / "clone", shared.store_without(name, "missing"))
@@ -140,6 +141,7 @@ def test_a_damaged_object_is_refused_where_the_remote_is_verified(shared: Shared
     assert steps_of(clone.run("snakemake", "-n")) == CHAIN
 
 
+@pytest.mark.slow
 def test_a_damaged_object_is_found_by_lorap_where_dvc_does_not_look(shared: Shared, tmp_path: Path) -> None:
     clone = shared.clone(tmp_path / "clone", shared.store_with_damage(shared.adapter(), "unverified"))
     clone.run("dvc", "remote", "modify", "--local", "s3", "verify", "false")

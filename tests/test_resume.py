@@ -61,6 +61,7 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(tunable: Path) -> N
     assert not list(tunable.glob(".*checkpoints")), "what only the run itself needs is gone"
 
 
+@pytest.mark.slow
 def test_checkpoints_of_other_settings_are_removed_with_a_line(tunable: Path) -> None:
     kill_after_a_checkpoint(tunable, "out")
     done = launch(tunable, "tune", *OPTIONS, "--max-steps", 3, "--out", "out")
