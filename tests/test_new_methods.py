@@ -37,7 +37,6 @@ def environment(project: Path) -> dict[str, str]:
     """The variables of a program that runs this copy's code."""
     return os.environ | {
         "PYTHONPATH": str(project),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "CI": "true",
         "COLUMNS": "200",
     }

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from lorap.core.budget import pivot_counts, pivoted_numbers, pivoted_rank
 from lorap.core.pivots import pivot_rows, pivoted
+from lorap.errors import LorapError
 from lorap.methods.joint_qk import JointQk
-from lorap.model.layer_plan import LayerPlan
+from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import dense_shape
 from tests.conftest import FAMILIES
 
@@ -80,3 +81,28 @@ def test_pivots_buy_a_higher_rank_with_the_same_numbers(family: str, share: floa
         assert plan.stored(shape) <= shape.parameters - weights + share * weights + 1e-6
     pivots, factors = (plan.ranks["q_proj"] or 10**6 for plan in plans)
     assert pivots >= factors or factors == 10**6
+
+
+def low_rank_plan() -> tuple[LayerPlan, LayerShape]:
+    shape = dense_shape(FAMILIES["llama-gqa"]().to_dict())
+    return JointQk.model_validate({"vo": "none"}).fitted(LayerPlan.dense(shape), shape, {"qk": 0.5, "vo": 1}, {}), shape
+
+
+@pytest.mark.parametrize(
+    "pivots",
+    [{"q_proj": 1}, {"q_proj": "many"}, {"q_proj": 10**6}, {"v_proj": 4}, {"a_proj": 4}, {"q_proj": 0}, ["q_proj"], 3],
+    ids=str,
+)
+def test_pivots_that_are_not_the_rows_of_a_right_factor_are_refused(pivots: object) -> None:
+    plan, shape = low_rank_plan()
+    assert LayerPlan.from_dict(plan.as_dict(), shape) == plan
+    with pytest.raises(LorapError, match=r"^plan of a layer: "):
+        LayerPlan.from_dict(plan.as_dict() | {"pivots": pivots}, shape)
+
+
+def test_a_plan_of_the_second_format_is_read_where_it_has_factors() -> None:
+    plan, shape = low_rank_plan()
+    old = {key: value for key, value in plan.as_dict().items() if key != "pivots"} | {"storage": {}}
+    assert LayerPlan.from_dict(old, shape).pivots == {}
+    with pytest.raises(LorapError, match="damaged"):
+        LayerPlan.from_dict(old | {"storage": {"q_proj": "pivoted"}}, shape)

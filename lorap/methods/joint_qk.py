@@ -64,10 +64,9 @@ class JointHalf(Half):
         weights, metrics = [module.weight for module in dense], [seen.metrics[name] for name in QK]
         lefts, right = joint_factors(weights, metrics, moment, rank)
         pivots = [pivots_of(name, plan.as_dict()) for name in QK]
-        orders: list[Tensor | None] = [None for _ in QK]
+        orders: Sequence[Tensor | None] = (None, None)
         if plan.pivots:
-            lefts, right, found = pivoted(lefts, right, [len(rows) for rows in pivots])
-            orders = [order if rows else None for order, rows in zip(found, pivots, strict=True)]
+            lefts, right, orders = pivoted(lefts, right, [len(rows) for rows in pivots])
         lent = right.to(weights[0].dtype)
         for name, module, left, rows, order in zip(QK, dense, lefts, pivots, orders, strict=True):
             set_factors(layer, name, left.to(lent.dtype), lent if name == QK[0] else QK[0], module.bias, rows, order)

@@ -45,14 +45,14 @@ def set_factors(
         right: (k, in), or the name of the projection that lends its own.
         bias: (out,).
         pivots: The rows of the right factor that are outputs.
-        order: Where each output lies in the pivots and the others behind them, (out,), int64.
+        order: With pivots, where each output lies in them and the others behind them, (out,), int64.
     """
     tensors, lender = {"left.weight": left}, None
     if isinstance(right, str):
         lender = projection(layer, right)
     else:
         tensors["right.weight"] = right
-    if order is not None:
+    if pivots and order is not None:
         tensors["order"] = order
     out = len(pivots) + len(left)
     inp = lender.in_features if lender else tensors["right.weight"].shape[1]
