@@ -80,7 +80,7 @@ def test_pivots_buy_a_higher_rank_with_the_same_numbers(family: str, share: floa
         weights = sum(out * inp for out, inp in (shape.sizes[name] for name in ("q_proj", "k_proj")))
         assert plan.stored(shape) <= shape.parameters - weights + share * weights + 1e-6
     pivots, factors = (plan.ranks["q_proj"] or 10**6 for plan in plans)
-    assert pivots >= factors or factors == 10**6
+    assert pivots >= factors
 
 
 def low_rank_plan() -> tuple[LayerPlan, LayerShape]:

@@ -70,5 +70,5 @@ class GlobalThreshold(Share):
     def _cost(self, kind: str, shape: LayerShape) -> float:
         if kind == "channels":
             return 1
-        exact = sum(shape.sizes[name][0] for name in ("q_proj", "k_proj")) * 2 / 3 / shape.kv_heads
+        exact = shape.stacked[0] * 2 / 3 / shape.kv_heads
         return exact if self.costs == "as_written" else int(exact)

@@ -36,7 +36,7 @@ class JointHalf(Half):
 
     def fitted(self, plan: LayerPlan, shape: LayerShape, share: float, scores: Mapping[str, "Tensor"]) -> LayerPlan:
         """The rank that the share is enough for; dense where what is stored would be no smaller."""
-        both = stacked(shape)
+        both = shape.stacked
         most, dense = int(share * both[0] * both[1] + ROUNDING), both[0] * both[1]
         rank = max(1, pivoted_rank(both, most) if self.pivoted else most // sum(both))
         if share >= 1 or self.numbers(both, rank) >= dense:
@@ -80,11 +80,6 @@ class JointHalf(Half):
         return 100 * sizes.hidden**2
 
 
-def stacked(shape: LayerShape) -> Shape:
-    """(out, in) of q and k, one below the other."""
-    return sum(shape.sizes[name][0] for name in QK), shape.sizes["q_proj"][1]
-
-
 class JointQk(Halved):
     """q and k by joint factors, v and o as ``vo`` says."""
 
@@ -98,10 +93,15 @@ class JointQk(Halved):
         return 0 if plan.ranks["q_proj"] is None else self.metric_windows
 
     @property
+    def joint(self) -> JointHalf:
+        """What happens to q and k."""
+        return JointHalf(self.shrinkage, self.storage)
+
+    @property
     def halves(self) -> tuple[Half, Half]:
         """The joint factors, and the other half."""
-        return JointHalf(self.shrinkage, self.storage), self.other("vo", self.vo)
+        return self.joint, self.other("vo", self.vo)
 
     def numbers(self, both: Shape, rank: int) -> int:
         """As they are stored."""
-        return JointHalf(self.shrinkage, self.storage).numbers(both, rank)
+        return self.joint.numbers(both, rank)

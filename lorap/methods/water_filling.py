@@ -90,7 +90,7 @@ def error_curve(
         price = (1 + shape.heads // shape.kv_heads) * hidden
         points = [(price * (len(lost) - gone), error) for gone, error in enumerate([0.0, *lost])]
     else:
-        both = (shape.sizes["q_proj"][0] + shape.sizes["k_proj"][0], hidden)
+        both = shape.stacked
         tails = layer["qk"].flip(0).cumsum(0).flip(0).tolist()
         ranked = [(treatment.numbers(both, rank), error) for rank, error in enumerate(tails)]
         points = [(both[0] * both[1], 0.0), *(point for point in reversed(ranked) if point[0] < both[0] * both[1])]

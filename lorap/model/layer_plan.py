@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
-from lorap.core.budget import Shape
+from lorap.core.budget import QK, Shape
 from lorap.errors import LorapError
 
 Form = Literal["factored", "dense"]  # how a compressed model is stored
@@ -45,6 +45,11 @@ class LayerShape:
     def channels(self) -> int:
         """Width of the FFN."""
         return self.sizes["gate_proj"][0]
+
+    @property
+    def stacked(self) -> Shape:
+        """(out, in) of q and k, one below the other."""
+        return sum(self.sizes[name][0] for name in QK), self.sizes["q_proj"][1]
 
     @property
     def parameters(self) -> int:

@@ -138,8 +138,8 @@ def reshape_layer(layer: Any, plan: dict[str, Any]) -> None:
         out, inp, dims = _sizes(name, dense, attention, plan)
         bias = dense.bias is not None or name in biases
         lenders = [getattr(owner, group[0]) for group in plan.get("shared", []) if name in group[1:]]
-        low = partial(LowRankLinear, inp, out, rank, bias, pivots_of(name, plan), *lenders)
-        small = nn.Linear(inp, out, bias) if rank is None else low()
+        pivots = pivots_of(name, plan)
+        small = nn.Linear(inp, out, bias) if rank is None else LowRankLinear(inp, out, rank, bias, pivots, *lenders)
         setattr(owner, name, Narrow(small, dims, attention.head_dim, name == "o_proj") if dims else small)
         if dims and name == "v_proj":
             attention.register_forward_pre_hook(owner.v_proj.keep, with_kwargs=True)
