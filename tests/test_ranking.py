@@ -137,10 +137,28 @@ def test_what_compressing_took_counts_the_survey_and_reads_the_workflows_benchma
     assert ("measured", "while compressing") in facts
 
 
+def test_what_is_timed_with_another_calibration_is_counted_from_its_plan(spec: ReportSpec, folder: Path) -> None:
+    for seed in SEEDS[1:]:
+        for name in ("cost.json", "cost.json.meta.json"):
+            (folder / "evaluate" / cell("svd", seed).path / name).unlink()
+    results = read_results(spec, folder).set_index("cell")
+    timed, counts = results.loc[cell("svd").path], results.loc[cell("svd", SEEDS[1]).path]
+    assert timed.prefill_seconds_1 > 0
+    assert pd.isna(counts.prefill_seconds_1)
+    dense = results.loc[Cell(MODEL).path]
+    assert 0 < dense.parameters - counts.parameters < dense.parameters
+    table = made(spec, folder)[1]  # the plans in this folder lose another share than the timed one
+    place = next(key for key in table.origins if table.frame.method[key[0]] == "svd" and key[1] == "parameters")
+    origins = Origins(spec, read_provenance(spec, folder))
+    facts = [fact for group in origins.groups[origins.number(table.origins[place])] for fact in origins.facts[group]]
+    assert any(name == "counted" for name, _ in facts)
+
+
 def test_what_is_not_measured_is_not_ranked(spec: ReportSpec, folder: Path) -> None:
     for seed in SEEDS:
         (folder / "evaluate" / cell("svd", seed).path / "perplexity.json").unlink()
-        (folder / "evaluate" / cell("lorap", seed).path / "cost.json").unlink()
+        (folder / "evaluate" / cell("lorap", seed).path / "cost.json").unlink(missing_ok=True)
+        (folder / "compress" / cell("lorap", seed).path / "config.json").unlink()
     ranking, apart = made(spec, folder)
     assert set(rows_of(ranking)) == {"llm-pruner", "lorap-plus"}
     assert set(rows_of(apart)) == {"svd", "lorap"}

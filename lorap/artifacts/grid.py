@@ -82,6 +82,19 @@ def all_cells(grid: Grid) -> list[Cell]:
     return [Cell(model) for model in grid.models] + compressed_cells(grid) + recovered_cells(grid)
 
 
+def timed_cells(grid: Grid) -> list[Cell]:
+    """The cells whose cost is measured: of those that differ by their calibration alone, the grid's own or the first.
+
+    They are of one size, but for what a survey of other windows moves.
+    """
+    chosen: dict[Cell, Cell] = {}
+    for cell in all_cells(grid):
+        alike = replace(cell, calibration=None)
+        if alike not in chosen or cell.calibration == grid.calibration:
+            chosen[alike] = cell
+    return list(chosen.values())
+
+
 def wants_zeroshot(grid: Grid, cell: Cell) -> bool:
     """Whether the grid's zero-shot protocol is for this cell: dense, or in a block that asks for it."""
     if grid.zeroshot is None or cell.method is None:

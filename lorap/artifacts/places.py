@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from lorap.artifacts.grid import Cell
+from lorap.artifacts.grid import RANKS, Cell
 from lorap.artifacts.step import Methods, Output, Step
 from lorap.artifacts.steps import STAGES, STEPS, measured_by
 from lorap.settings.schema import Grid
@@ -23,6 +23,11 @@ def output(step: str, cell: Cell) -> Output:
 def measured(cell: Cell) -> str:
     """The folder with the measurements of a cell, below the grid's folder."""
     return STEPS[measured_by(cell)].out.format_map(cell.wildcards)
+
+
+def holder_of(cell: Cell) -> str:
+    """The step that makes the weights of a compressed cell, an adapter beside them aside."""
+    return "redecompose" if cell.kept_as in RANKS else "compress"
 
 
 def log(step: str, kind: str = "log") -> str:

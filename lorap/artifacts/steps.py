@@ -18,6 +18,7 @@ from lorap.artifacts.grid import (
     is_surveyed,
     redecomposed_cells,
     surveyed_cells,
+    timed_cells,
     tuned_cells,
 )
 from lorap.artifacts.grid_specs import (
@@ -58,6 +59,9 @@ def _measure(kind: str, path: str, **inputs: str) -> tuple[Step, Step]:
     def cells(grid: Grid, methods: Methods) -> list[Cell]:
         return [cell for cell in all_cells(grid) if _kind(cell) == kind]
 
+    def timed(grid: Grid, methods: Methods) -> list[Cell]:
+        return [cell for cell in timed_cells(grid) if _kind(cell) == kind]
+
     quality = Step(
         f"evaluate_{kind}",
         stage="evaluate",
@@ -73,7 +77,7 @@ def _measure(kind: str, path: str, **inputs: str) -> tuple[Step, Step]:
         stage="evaluate",
         inputs=inputs,
         outputs=(file(f"evaluate/{path}/{names.COST}"),),
-        cells=cells,
+        cells=timed,
         spec=lambda params, grid, cell: cost_spec(params),
         settings=("evaluate.cost",),
         on_gpu=True,

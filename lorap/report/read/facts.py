@@ -76,6 +76,8 @@ def measure_facts(provenance: Mapping[str, Any], cell: Cell, measure: str) -> li
         return [("measured", f"while {measure}"), *_software(provenance.get(output(STEPS[measure], cell).name, {}))]
     kind = measure.partition(" ")[0]
     meta = provenance.get(f"{measured(cell)}/{FILES[kind]}", {})
+    if kind == COST and not meta:
+        return [("counted", "from the plan of its layers; what is timed is another calibration's")]
     protocol = meta.get("protocol", {})
     named = [f"{kind} {text}" for text in protocol] if measure == ALL_TEXTS else [measure]
     protocols = [("protocol", f"{one}: {_listed(_part(protocol, *one.partition(' ')[::2]))}") for one in named]

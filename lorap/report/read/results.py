@@ -7,8 +7,9 @@ from typing import Any, get_args
 import pandas as pd
 
 from lorap.artifacts import names
-from lorap.artifacts.grid import Cell, all_cells, compressed_cells, tuned_cells
-from lorap.artifacts.places import measured, output
+from lorap.artifacts.counts import counted
+from lorap.artifacts.grid import Cell, all_cells, compressed_cells, timed_cells, tuned_cells
+from lorap.artifacts.places import holder_of, measured, output
 from lorap.artifacts.specs import ReportSpec
 from lorap.files import read_json
 from lorap.report.read.columns import setting_columns
@@ -26,7 +27,10 @@ def read_results(spec: ReportSpec, folder: Path) -> pd.DataFrame:
 
     Only cells of the grid are read, so a cell that left the grid leaves the tables too.
     """
-    rows = [_row(spec, folder, cell) for cell in all_cells(spec.grid)]
+    timed = set(timed_cells(spec.grid))
+    rows = [
+        ({} if cell in timed else _counts(folder, cell)) | _row(spec, folder, cell) for cell in all_cells(spec.grid)
+    ]
     found = (key for row in rows for key in row)
     known = ["cell", *SETTINGS, *setting_columns(spec), *spec.perplexity, *score_columns(spec), *COSTS]
     table = pd.DataFrame(rows, columns=list(dict.fromkeys([*known, *found])))
@@ -47,6 +51,12 @@ def _row(spec: ReportSpec, folder: Path, cell: Cell) -> dict[str, Any]:
         tasks = (read_optional(place / names.ZEROSHOT) or {"tasks": {}})["tasks"]
         row |= task_scores({name: tasks[name] for name in spec.zeroshot.tasks if name in tasks})
     return row | _costs(read_optional(place / names.COST) or {})
+
+
+def _counts(folder: Path, cell: Cell) -> dict[str, Any]:
+    """What can be counted of a cell that is timed with another calibration."""
+    dense = read_optional(folder / measured(Cell(cell.model)) / names.COST) or {}
+    return counted(folder / output(holder_of(cell), cell).path, dense)
 
 
 def _words(spec: ReportSpec) -> set[str]:
