@@ -36,6 +36,13 @@ def test_a_survey_of_another_model_or_calibration_is_refused(work: Path) -> None
     ):
         with pytest.raises(LorapError, match=f"survey.safetensors: is a survey of another {told}"):
             lorap.compress(model, calibration, "refused", survey="survey.safetensors", **wanted)
+    with pytest.raises(LorapError, match="is a survey of another model than copy"):
+        lorap.plan("copy", survey="survey.safetensors", **wanted)
+    assert lorap.plan("model/config.json", survey="survey.safetensors", **wanted).removed >= 0.3
+    deeper = config | {"num_hidden_layers": 4, "layer_types": None}
+    Path("copy/config.json").write_text(json.dumps(deeper))
+    with pytest.raises(LorapError, match="survey: is of 3 layers, the model has 4; run 'lorap survey' with it"):
+        lorap.plan("copy/config.json", survey="survey.safetensors", **wanted)
     with pytest.raises(LorapError, match=r"share water-filling: has to know the model's layers, give --survey FILE"):
         lorap.compress("model", "c.safetensors", "refused", **wanted)
     assert not Path("refused").exists()

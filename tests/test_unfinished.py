@@ -1,4 +1,4 @@
-"""A compression that is cut short is gone on with at its next layer, and ends with the bytes of an undisturbed one."""
+"""A compression or survey that is cut short is gone on with at its next layer, with the bytes of an undisturbed one."""
 
 import os
 import signal
@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from lorap.compression import run
+from lorap.compression import run, surveying
 from lorap.compression.loop import LayerLoop
 from lorap.compression.progress import DONE, Progress
+from lorap.compression.survey_file import Surveyed
 from lorap.files import read_json
 from tests.command import Done, call
 from tests.compare import CPU
@@ -109,6 +110,41 @@ def test_the_dense_form_begins_anew(tiny_folder: Path, windows: Tensor, tmp_path
     run.compress(spec_of(form="dense"), tiny_folder, windows, tmp_path / "a", CPU, True, tmp_path / "left")
     assert weights(tmp_path / "a") == weights(small(tiny_folder, tmp_path / "c", windows, form="dense"))
     assert not any((tmp_path / "left").iterdir())
+
+
+def survey(out: str) -> Done:
+    return call("survey", "--model", "model", "--calibration", "c.safetensors", "--batch", 2, "--out", out)
+
+
+@pytest.mark.parametrize(("layers", "damaged"), [(1, False), (2, False), (3, False), (2, True)])
+def test_a_survey_goes_on_at_its_next_layer_with_the_same_bytes(
+    work: Path, monkeypatch: pytest.MonkeyPatch, layers: int, damaged: bool
+) -> None:
+    assert survey("whole.safetensors").code == 0
+    record, one_layer, left = Surveyed.record, surveying._survey_layer, Path(".out.safetensors.checkpoints")
+    again: list[int] = []
+
+    def stops(self: Surveyed, index: int, found: Any) -> None:
+        record(self, index, found)
+        if index + 1 == layers:
+            raise Killed
+
+    def counted(loop: LayerLoop, index: int, *rest: Any) -> Any:
+        again.append(index)
+        return one_layer(loop, index, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Surveyed, "record", stops)
+        with pytest.raises(Killed):
+            survey("out.safetensors")
+    assert not Path("out.safetensors").exists()
+    if damaged:
+        (left / "1.safetensors").write_bytes(b"no tensors")
+    monkeypatch.setattr(surveying, "_survey_layer", counted)
+    assert survey("out.safetensors").code == 0
+    assert again == ([1, 2] if damaged else list(range(layers, 3)))
+    assert (work / "out.safetensors").read_bytes() == (work / "whole.safetensors").read_bytes()
+    assert not left.exists()
 
 
 @pytest.mark.system

@@ -3,7 +3,6 @@
 The functions of the library and the commands, which may be given a whole spec by the workflow, both end here.
 """
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from lorap.api.batch import settled
 from lorap.api.devices import on_device
 from lorap.artifacts.meta import artifact_id, is_made_from, meta_path, new_artifact
 from lorap.artifacts.specs import CalibrateSpec, CompressSpec, ExportSpec, FetchSpec, RedecomposeSpec, SurveySpec
-from lorap.artifacts.unfinished import prepare
+from lorap.artifacts.unfinished import going_on
 from lorap.errors import LorapError
 from lorap.files import hidden, only_one, read_json
 
@@ -71,7 +70,7 @@ def make_calibration(spec: CalibrateSpec, model: Path, text: Path | None, out: P
 
 
 def survey_model(spec: SurveySpec, model: Path, calibration: Path, out: Path, device: str, quiet: bool) -> None:
-    """Surveys a dense model."""
+    """Surveys a dense model; a run that was cut short is gone on with."""
     from lorap.compression import surveying
     from lorap.compression.survey_file import write_survey
     from lorap.data.calibration import read_calibration
@@ -79,10 +78,17 @@ def survey_model(spec: SurveySpec, model: Path, calibration: Path, out: Path, de
 
     input_ids = read_calibration(calibration, find_tokenizer(model))
     inputs = {"model": model, "calibration": calibration}
+    unfinished = hidden(out, "checkpoints")
     taken: dict[str, int] = {}
-    with on_device(device, LOWER_BATCH) as where, new_artifact(out, spec, inputs, str(where), taken=taken) as file:
+    with (
+        only_one(unfinished),
+        on_device(device, LOWER_BATCH) as where,
+        new_artifact(out, spec, inputs, str(where), taken=taken) as file,
+    ):
         batched = settled(spec, model, input_ids, where, taken)
-        write_survey(file, surveying.survey_model(batched, model, input_ids, where, quiet, out.parent))
+        with going_on(unfinished, batched, inputs):
+            layers = surveying.survey_model(batched, model, input_ids, where, quiet, out.parent, unfinished)
+            write_survey(file, layers)
 
 
 def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, survey: Path | None, quiet: bool) -> "Plan":
@@ -95,9 +101,10 @@ def plan_model(spec: CompressSpec, model: Path, calibration: Path | None, survey
 
     config = read_config(model)
     input_ids = read_calibration(calibration, find_tokenizer(model)) if calibration else None
+    found = read_survey(survey, {"model": model} if model.is_dir() else {}) if survey else ()
     with on_device("auto" if calibration else "cpu", LOWER_BATCH) as where:
         batched = spec if input_ids is None else settled(spec, model, input_ids, where)
-        return plan_for(batched, model, config, input_ids, where, quiet, read_survey(survey) if survey else ())
+        return plan_for(batched, model, config, input_ids, where, quiet, found)
 
 
 def compress_model(
@@ -121,13 +128,8 @@ def compress_model(
         new_artifact(out, spec, inputs, str(where), folder=True, taken=taken) as folder,
     ):
         batched = settled(spec, model, input_ids, where, taken)
-        prepare(unfinished, batched, inputs)
-        try:
+        with going_on(unfinished, batched, inputs):
             compress(batched, model, input_ids, folder, where, quiet, unfinished, found)
-        except Exception:  # only a run that was cut short may go on; one at fault would fail again
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-        shutil.rmtree(unfinished)
 
 
 def redecompose_model(

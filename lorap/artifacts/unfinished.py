@@ -3,7 +3,8 @@
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,18 @@ from lorap.errors import LorapError
 from lorap.files import read_json, write_json
 
 SETTINGS = "spec.json"  # what the run is made from
+
+
+@contextmanager
+def going_on(place: Path, spec: Spec, inputs: Mapping[str, Path]) -> Iterator[None]:
+    """A job that goes on where an earlier one was cut short; nothing is left of either when it is done, or at fault."""
+    prepare(place, spec, inputs)
+    try:
+        yield
+    except Exception:  # only a run that was cut short may go on; one at fault would fail again
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    shutil.rmtree(place)
 
 
 def prepare(place: Path, spec: Spec, inputs: Mapping[str, Path]) -> None:

@@ -81,6 +81,8 @@ def plan_model(
         raise LorapError(f"share {share.name}: has to know the model's layers, give {how}")
     dense = skeleton(config)
     shapes = layer_shapes(dense)
+    if scores and len(scores) != len(shapes):
+        raise LorapError(f"survey: is of {len(scores)} layers, the model has {len(shapes)}; run 'lorap survey' with it")
     layers = allot(method, shapes, sparsity, scores)
     compressed = skeleton(dense_config(config, layers) if form == "dense" else factored_config(config, layers))
     for index, (layer, shape) in enumerate(zip(layers, shapes, strict=True)):

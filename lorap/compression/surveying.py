@@ -14,22 +14,22 @@ from tqdm import tqdm
 
 from lorap.artifacts.specs import SurveySpec
 from lorap.compression.attention_metrics import attention_metrics
+from lorap.compression.copies import Copies
 from lorap.compression.few_tokens import warn_of_few_tokens
 from lorap.compression.loop import LayerLoop
 from lorap.compression.passing import passing, token_weights
 from lorap.compression.store import Store
+from lorap.compression.survey_file import Surveyed
 from lorap.core.joint import joint_spectrum, shrunk
 from lorap.core.narrow import head_spaces
 from lorap.core.statistics import Moments
 from lorap.core.surgeon import remove
-from lorap.core.water import COPIES
 from lorap.errors import LorapError
 from lorap.methods.narrow_heads import heads_of
 from lorap.methods.seen import Want
 from lorap.methods.solving import in_layer, solving
 from lorap.model.family import layer_shapes, linear
 from lorap.model.folder import DTYPES, read_config, skeleton
-from lorap.model.head import fill_head
 from lorap.model.layer_plan import LayerShape
 
 INPUTS = ("attention_in", "attention_out", "ffn_hidden")
@@ -38,7 +38,13 @@ LEAST = 24  # an FFN's curve ends where one channel of so many is left
 
 @torch.no_grad()
 def survey_model(
-    spec: SurveySpec, model: Path, input_ids: Tensor, device: torch.device, quiet: bool, beside: Path | None = None
+    spec: SurveySpec,
+    model: Path,
+    input_ids: Tensor,
+    device: torch.device,
+    quiet: bool,
+    beside: Path | None = None,
+    unfinished: Path | None = None,
 ) -> list[dict[str, Tensor]]:
     """Error curves and weights of all layers.
 
@@ -49,6 +55,8 @@ def survey_model(
         device: Where the layers run.
         quiet: No progress bar.
         beside: The folder for activations that are kept on the disk, see ``Store``.
+        unfinished: A folder for what is found of each layer. What an earlier run, cut short, has left there must be of
+            the same settings, model and windows; those layers are only passed.
 
     Returns:
         For each layer, errors relative to the residual stream behind it: ``ffn`` (points, 2), channels and the error
@@ -66,20 +74,34 @@ def survey_model(
     shape = layer_shapes(dense)
     wants = [Want(name, "gram", blocks=shape[0].heads if name == "attention_out" else 1) for name in INPUTS]
     warn_of_few_tokens(wants, shape[0], input_ids.numel())
-    copies = Copies(loop, spec.survey.pruned)
+    copies, surveyed = Copies(loop, spec.survey.pruned), Surveyed(unfinished)
     found = []
     for index, layer in tqdm(loop, total=len(loop), desc="survey", unit="layer", disable=quiet):
-        metrics = attention_metrics(loop, index, layer, spec.survey.metric_windows)
         before = copies.windows_of(loop.streams["compressed"])
-        moments, weight = _sweep(loop, index, layer, shape[index])
-        if not all(bool(moment.is_finite()) for moment in moments.values()):
-            raise LorapError(f"layer {index}: activations are not finite in {config.dtype}; try float32")
-        with in_layer(index):
-            found.append(curves(layer, shape[index], moments, metrics, weight, spec))
-        copies.advance(index, layer, before, moments["ffn_hidden"].squares_of())
+        seen = surveyed.layer(index)
+        if seen is None:
+            seen = _survey_layer(loop, index, layer, shape[index], spec)
+            surveyed.record(index, seen)
+        else:
+            loop.advance(index, layer, to_the_end=True)
+        copies.advance(index, layer, before, seen.pop("squares"))
+        found.append(seen)
     for layer_curves, cost in zip(found, copies.costs(), strict=True):
         layer_curves["weight"] = cost
     return found
+
+
+def _survey_layer(
+    loop: LayerLoop, index: int, layer: nn.Module, shape: LayerShape, spec: SurveySpec
+) -> dict[str, Tensor]:
+    """The curves of a layer, and the mean ``squares`` of its channels, (channels,); its windows have passed it then."""
+    metrics = attention_metrics(loop, index, layer, spec.survey.metric_windows)
+    moments, weight = _sweep(loop, index, layer, shape)
+    if not all(bool(moment.is_finite()) for moment in moments.values()):
+        raise LorapError(f"layer {index}: activations are not finite in {loop.dtype}; try float32")
+    with in_layer(index):
+        found = curves(layer, shape, moments, metrics, weight, spec)
+    return found | {"squares": moments["ffn_hidden"].squares_of().cpu()}
 
 
 def _sweep(loop: LayerLoop, index: int, layer: nn.Module, shape: LayerShape) -> tuple[dict[str, Moments], float]:
@@ -127,59 +149,3 @@ def curves(
         "vo": head_spaces(outputs, heads).values.float().cpu() / hidden,
         "qk": joint.float().cpu() * weight / hidden,
     }
-
-
-class Copies:
-    """Some windows, once as they are and once for every layer so far, pruned in that layer alone.
-
-    Args:
-        loop: The loop over the dense model.
-        pruned: The fraction of a layer's channels that its copy goes without.
-    """
-
-    def __init__(self, loop: LayerLoop, pruned: float) -> None:
-        self.loop, self.pruned = loop, pruned
-        total, layers = len(loop.streams["compressed"]), len(loop)
-        count = min(total, max(1, COPIES * total // layers))
-        self.chosen = torch.linspace(0, total - 1, count).long()
-        self.streams: list[Tensor] = []
-        self.errors: list[Tensor] = []
-
-    def windows_of(self, stream: Tensor) -> Tensor:
-        """The chosen windows of a stream: (windows, tokens, hidden)."""
-        return stream[self.chosen]
-
-    def advance(self, index: int, layer: nn.Module, inputs: Tensor, squares: Tensor) -> None:
-        """Carries all copies through a layer, and adds one that lost this layer's least channels.
-
-        Args:
-            index: Number of the layer.
-            layer: The dense layer.
-            inputs: Of the chosen windows.
-            squares: The mean squares of the channels, (channels,).
-        """
-        loop = self.loop
-        for copy in self.streams:
-            copy[:] = loop.window_outputs(index, layer, copy).to(loop.store.device)
-        run = partial(loop.window_outputs, index, layer, inputs)
-        seen = passing(layer, run, ["ffn_hidden"], to_the_end=True)
-        down = linear(layer, "down_proj").weight
-        sizes = squares.sqrt() * down.float().norm(dim=0)
-        gone = sizes.argsort(stable=True)[: max(1, int(self.pruned * len(sizes)))]
-        lost = seen["ffn_hidden"][..., gone] @ down[:, gone].T
-        self.errors.append((lost.float().square().mean(-1) * token_weights(seen["output"])).mean())
-        self.streams.append(loop.store.keep(seen["output"] - lost))
-
-    def costs(self) -> list[Tensor]:
-        """The divergence of the outputs from the dense model's for each layer's copy, for an error of 1: () each."""
-        loop = self.loop
-        head = fill_head(loop.model, loop.weights, loop.dtype, loop.device)
-        sums = torch.zeros(len(self.streams), device=loop.device)
-        for number, window in enumerate(self.windows_of(loop.streams["compressed"])):
-            usual = head(window[None, ::2].to(loop.device)).float().log_softmax(-1)
-            for place, stream in enumerate(self.streams):
-                changed = head(stream[number : number + 1, ::2].to(loop.device)).float().log_softmax(-1)
-                sums[place] += (usual.exp() * (usual - changed)).sum(-1).mean()
-        head.to("meta")
-        means = sums / len(self.chosen)
-        return [(mean / error).cpu() for mean, error in zip(means, self.errors, strict=True)]

@@ -79,7 +79,7 @@ def error_curve(
         piece: Which one.
         treatment: What makes it smaller.
         shape: The dense layer.
-        layer: The survey's, see ``compression.survey``.
+        layer: The survey's, see ``compression.surveying``.
         floor: The least share of the dense size.
     """
     hidden = shape.sizes["gate_proj"][1]
