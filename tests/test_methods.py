@@ -1,13 +1,19 @@
 """A method's settings: nested and flat, overridden by parts and by settings, and never silently dropped."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from lorap.errors import LorapError
+from lorap.model.family import projection
+from lorap.model.folder import load_model
+from lorap.model.modeling_lorap import LowRankLinear
 from lorap.settings.method import Method
-from tests.compare import method_of
+from tests.compare import compressed, method_of
 
 
 def test_the_flat_form_and_the_sections_are_the_same_method() -> None:
@@ -65,3 +71,19 @@ def test_a_decomposed_ffn_is_factorised_as_the_attention_is_unless_it_says_other
     assert factorisation(attention="none") == "awsvd"
     assert factorisation(attention="awsvd", factorisation="afm") == "afm"
     assert "lorap.methods.afm" in method_of(ffn="decompose", factorisation="afm").modules()
+
+
+def test_a_decomposed_ffn_has_the_settings_of_the_factorisation_that_it_takes_over(
+    tiny_folder: Path, tmp_path: Path, windows: Tensor
+) -> None:
+    """A second moment without its products is the moment that awsvd has; with them it is another one."""
+    changes: dict[str, Any] = {"attention": "second-moment", "ffn": "decompose"}
+    folders = {
+        name: compressed(tiny_folder, tmp_path / name, windows, **changes, **more)
+        for name, more in {"diagonal": {"shrinkage": 1}, "whole": {"shrinkage": 0}}.items()
+    }
+    folders["awsvd"] = compressed(tiny_folder, tmp_path / "awsvd", windows, ffn="decompose")
+    gates = {name: projection(load_model(folder).model.layers[0], "gate_proj") for name, folder in folders.items()}
+    weights = {name: torch.matmul(*gate.factors()) for name, gate in gates.items() if isinstance(gate, LowRankLinear)}
+    torch.testing.assert_close(weights["diagonal"], weights["awsvd"], rtol=0, atol=1e-5)
+    assert not torch.allclose(weights["whole"], weights["awsvd"], atol=1e-3)

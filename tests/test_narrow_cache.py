@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lorap.compression.dense import export_dense
+from lorap.model.counting import count_cache
 from lorap.model.family import layer_shapes
 from lorap.model.folder import load_model, skeleton
 from lorap.model.layer_plan import LayerPlan
@@ -45,11 +46,26 @@ def generated(model: Any, **how: Any) -> Tensor:
 def test_a_cache_keeps_what_the_heads_have_and_no_more(narrow: Path, tmp_path: Path) -> None:
     export_dense(narrow, tmp_path)
     ids = IDS[:, :5]
-    small, padded = cache_after(load_model(narrow), ids), cache_after(load_model(tmp_path), ids)
+    padded_model = load_model(tmp_path)
+    small, padded = cache_after(load_model(narrow), ids), cache_after(padded_model, ids)
     for dims, mine, theirs in zip(DIMS, small.layers, padded.layers, strict=True):
         torch.testing.assert_close(mine.keys, theirs.keys)
         assert theirs.values.numel() == ids.numel() * 2 * 16
         assert mine.values.numel() == ids.numel() * (sum(dims) + sum(dims) % 2), "spread evenly over both heads"
+    assert kept_of(small, ids) == count_cache(load_model(narrow)) < kept_of(padded, ids) == count_cache(padded_model)
+
+
+def kept_of(cache: Any, ids: Tensor) -> int:
+    """Numbers a token in all layers."""
+    return sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers) // ids.numel()
+
+
+def test_a_layer_without_attention_counts_its_tokens_in_the_cache_alone(tmp_path: Path) -> None:
+    config = FAMILIES["llama-gqa"]()
+    plans = [LayerPlan.dense(shape) for shape in layer_shapes(skeleton(config))]
+    plans[1] = replace(plans[1], heads=0, kv_heads=0)
+    model = load_model(save_planned(config, plans, tmp_path / "one-gone"))
+    assert kept_of(cache_after(model, IDS), IDS) == count_cache(model)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])

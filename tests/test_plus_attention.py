@@ -106,6 +106,7 @@ def test_a_narrow_heads_error_is_the_tail_of_its_eigenvalues_or_less(ratio: int,
         tail = spaces.values[group, dim:].sum()
         if ratio == 1:
             assert math.isclose(float(error), float(tail), rel_tol=1e-8, abs_tol=1e-9)
+        assert error <= tail + 1e-9
         best = sum(_least_error(outputs[group, head], moments[group, head], encoder) for head in range(ratio))
         assert math.isclose(float(error), float(best), rel_tol=1e-6, abs_tol=1e-9)
         if dim == DIM:

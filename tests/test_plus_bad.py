@@ -48,6 +48,13 @@ def test_a_survey_of_another_model_or_calibration_is_refused(work: Path) -> None
     assert not Path("refused").exists()
 
 
+def test_left_factors_beside_a_shared_right_factor_are_refused(work: Path) -> None:
+    method = {"attention": "joint-qk", "ffn": "prune", "repair": "left-factors"}
+    with pytest.raises(LorapError, match="repair left-factors: needs factors of their own, which joint-qk has not"):
+        lorap.compress("model", "c.safetensors", "refused", method=method, sparsity=0.5, quiet=True)
+    assert not Path("refused").exists()
+
+
 def test_too_few_tokens_are_told_once_for_each_moment_and_the_ridge_carries_it(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,7 +63,7 @@ def test_too_few_tokens_are_told_once_for_each_moment_and_the_ridge_carries_it(
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(", which has ")[::2] for line in lines] == [
         (f"lorap: warning: 24 calibration tokens for the second moment of {name}",
-         f"{width} features: the rest is left to ridges and shrinkage; calibrate on more windows")
+         f"{width} features: too few to tell these apart; calibrate on more windows")
         for name, width in (("attention_out", 64), ("ffn_hidden", 96))
     ]  # fmt: skip
     with pytest.raises(LorapError) as refused:

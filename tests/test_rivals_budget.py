@@ -7,6 +7,8 @@ from functools import cache
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import LlamaConfig, PreTrainedConfig, Qwen2Config
 
 from lorap.compression.planning import Plan, allot, plan_model
@@ -14,7 +16,8 @@ from lorap.errors import LorapError
 from lorap.model.counting import count_parameters
 from lorap.model.family import layer_shapes
 from lorap.model.folder import skeleton
-from lorap.model.layer_plan import LayerShape
+from lorap.model.layer_plan import LayerPlan, LayerShape
+from lorap.model.sizes import dense_shape
 from lorap.settings.config import load_params
 from lorap.settings.method import Method, Scores
 from tests.workflow import ROOT
@@ -130,6 +133,24 @@ def test_a_budget_out_of_reach_names_the_nearest_which_works(model: str, sparsit
     assert removed(shapes_of(model), method, nearest, ()) == pytest.approx(nearest, rel=0.005)
     with pytest.raises(LorapError, match="out of reach"):
         removed(shapes_of(model), method, nearest + 0.01, ())
+
+
+def test_where_all_layers_are_cut_no_advice_to_cut_more_is_given() -> None:
+    with pytest.raises(LorapError, match=r"with 30 of 30 layers cut; the nearest is 0.9\d*$"):
+        removed(shapes_of("smollm2-135m"), METHODS["wanda-sp"], 0.97, ())
+
+
+def test_a_whole_budget_without_an_ffn_to_cut_is_refused() -> None:
+    with pytest.raises(LorapError, match="share whole-budget: needs an ffn treatment"):
+        removed(shapes_of("smollm2-135m"), METHODS["wanda-sp"].overridden({"ffn": "none"}), 0.3, ())
+
+
+@given(dim=st.integers(1, 256), tenths=st.integers(1, 8))
+def test_olica_takes_the_published_dimensions_however_a_fraction_is_rounded(dim: int, tenths: int) -> None:
+    sizes = {"hidden_size": 4 * dim, "intermediate_size": 8 * dim, "num_attention_heads": 4}
+    shape = dense_shape(sizes)
+    plan = METHODS["olica"].treatments[0].shrunk(LayerPlan.dense(shape), shape, tenths / 10)
+    assert plan.value_dim == dim - min(dim - 1, tenths * dim // 20)
 
 
 def test_a_share_without_units_to_score_says_so() -> None:

@@ -43,11 +43,13 @@ def run(arguments: Namespace) -> None:
 
 def _lines(planned: "Plan", tokens: int) -> Iterator[str]:
     """The plan for a person: totals, then runs of equal layers."""
-    from lorap.model.counting import count_macs, count_parameters
+    from lorap.model.counting import count_cache, count_macs, count_parameters
 
     was, now = count_parameters(planned.dense), count_parameters(planned.compressed)
     yield f"parameters  {was:,} -> {now:,} ({now / was:.1%})"
     macs = [count_macs(model, tokens) for model in (planned.dense, planned.compressed)]
     yield f"MACs        {macs[0]:,} -> {macs[1]:,} ({tokens} tokens)"
+    cache = [count_cache(model) for model in (planned.dense, planned.compressed)]
+    yield f"KV cache    {cache[0]:,} -> {cache[1]:,} numbers a token"
     yield f"linears     {planned.removed:.2%} of their weights removed"
     yield from (f"{span}  {text}" for span, text in layer_lines(zip(planned.layers, planned.shapes, strict=True)))

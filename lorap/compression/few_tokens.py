@@ -24,7 +24,7 @@ def warn_of_few_tokens(wants: Iterable[Want], shape: LayerShape, tokens: int) ->
         if tokens < width:
             print(
                 f"lorap: warning: {tokens} calibration tokens for the second moment of {name}, which has {width} "
-                "features: the rest is left to ridges and shrinkage; calibrate on more windows",
+                "features: too few to tell these apart; calibrate on more windows",
                 file=sys.stderr,
                 flush=True,
             )

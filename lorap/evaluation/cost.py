@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from lorap.errors import LorapError
 from lorap.machine.meter import now, peak_memory, reset_peak_memory
-from lorap.model.counting import count_macs, count_parameters
+from lorap.model.counting import count_cache, count_macs, count_parameters
 from lorap.settings.schema import Cost
 
 
@@ -31,6 +31,7 @@ def measure_cost(cost: Cost, model: PreTrainedModel) -> dict[str, Any]:
         "parameters": count_parameters(model),
         "macs": count_macs(model, cost.tokens),
         "tokens": cost.tokens,
+        "cache_bytes_per_token": count_cache(model) * model.dtype.itemsize,
         "peak_memory_bytes": first["peak_memory_bytes"],
         "prefill_seconds": first["prefill_seconds"],
         "decode_tokens_per_second": first["decode_tokens_per_second"],

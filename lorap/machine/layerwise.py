@@ -168,10 +168,10 @@ def redecomposing(
 
 
 def joined_plan(plan: LayerPlan, model: Model, adapter: int) -> LayerPlan:
-    """The plan of a layer whose factors have taken up an adapter."""
+    """The plan of a layer whose factors have taken up an adapter, each pair with a right factor of its own."""
     sizes = plan.sizes(model.shape)
     ranks = {name: _joined(rank, break_even_rank(sizes[name]), adapter) for name, rank in plan.ranks.items()}
-    return replace(plan, ranks=ranks)
+    return replace(plan, ranks=ranks, shared=(), pivots={})
 
 
 def _joined(rank: int | None, dense: float, adapter: int) -> int | None:

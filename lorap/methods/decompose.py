@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from lorap.core.budget import ffn_ranks
 from lorap.methods.low_rank import LowRank, set_low_rank
@@ -40,10 +40,14 @@ class Decompose(Treatment):
         Field(description="of a decomposed FFN (default: the attention's)"),
     ] = None
 
+    _attention: Treatment | None = PrivateAttr(None)  # whose settings it has where it has its factorisation
+
     def beside(self, attention: Treatment) -> Treatment:
         """With the attention's factorisation where none is named."""
         own = attention.name if isinstance(attention, LowRank) else DEFAULT
-        return self.model_copy(update={"factorisation": self.factorisation or own})
+        found = self.model_copy(update={"factorisation": self.factorisation or own})
+        found._attention = attention
+        return found
 
     def modules(self) -> tuple[str, ...]:
         """Also those of the factorisation."""
@@ -51,6 +55,8 @@ class Decompose(Treatment):
 
     @property
     def _factorisation(self) -> LowRank:
+        if isinstance(self._attention, LowRank) and self._attention.name == self.factorisation:
+            return self._attention
         return cast("LowRank", registered("attention")[self.factorisation or DEFAULT].model_construct())
 
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from lorap.errors import LorapError
 from lorap.methods.part import Repair
 from lorap.methods.refit import Ridge, solve_again
 from lorap.methods.seen import Want
@@ -20,6 +21,16 @@ class LeftFactors(Repair):
 
     name: Literal["left-factors"] = "left-factors"
     ridge: Ridge = 0
+
+    def planned(self, plan: LayerPlan, shape: LayerShape) -> LayerPlan:
+        """The plan as it is.
+
+        Raises:
+            LorapError: Projections share a right factor, of which pivots may be outputs of theirs.
+        """
+        if plan.shared:
+            raise LorapError("repair left-factors: needs factors of their own, which joint-qk has not; take refit")
+        return plan
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Second moments of the inputs of what has factors."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lorap.core.budget import QK, break_even_rank
+from lorap.core.budget import QK, ROUNDING, break_even_rank
 from lorap.methods.awsvd import Awsvd
 from lorap.methods.low_rank import set_low_rank
 from lorap.methods.narrow_heads import heads_of
@@ -49,9 +49,9 @@ class Olica(Treatment):
         """The same share of q and k, and the same dimension of every head."""
         ranks: dict[str, int | None] = {}
         for name in QK:
-            rank = math.ceil(shares["qk"] * break_even_rank(shape.sizes[name]))
+            rank = math.ceil(shares["qk"] * break_even_rank(shape.sizes[name]) - ROUNDING)
             ranks[name] = None if shares["qk"] >= 1 else max(1, rank)
-        removed = min(shape.head_dim - 1, int((1 - shares["vo"]) * shape.head_dim))
+        removed = min(shape.head_dim - 1, int((1 - shares["vo"]) * shape.head_dim + ROUNDING))
         return replace(plan, ranks=plan.ranks | ranks, value_dim=shape.head_dim - removed)
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:

@@ -65,6 +65,7 @@ class RemovesHeads(RemovesUnits):
 
     slot: ClassVar[Slot] = "attention"
     units: ClassVar[Literal["channels", "kv_heads"]] = "kv_heads"
+    pieces: ClassVar[tuple[Piece, ...]] = ("qk", "vo")
 
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """As published: the fraction of the heads, rounded down, goes."""

@@ -22,7 +22,9 @@ class WaterFilling(Share):
 
     name: Literal["water-filling"] = "water-filling"
     surveyed: ClassVar[bool] = True
-    floor: Annotated[float, Field(gt=0, lt=1, description="share of its weights that every piece keeps")] = 0.15
+    floor: Annotated[float, Field(gt=0, lt=1, description="share that every piece keeps, of an FFN 1/24 at least")] = (
+        0.15
+    )
     emphasis: Annotated[float, Field(ge=0, description="exponent of the weights of the layers' errors")] = 1.5
     depth: Annotated[float, Field(ge=0, description="log of what the last layer counts for the first")] = 1
     attention_weight: Annotated[float, Field(gt=0, description="what an attention's error counts for an FFN's")] = 2
@@ -64,9 +66,10 @@ class WaterFilling(Share):
     def _require(self, curves: Mapping[Key, Sequence[Point]], sparsity: float, budget: float) -> None:
         dense, least = (sum(curve[place][0] for curve in curves.values()) for place in (0, -1))
         if least > budget:
+            nearest = math.floor((1 - least / dense) * 1e4) / 1e4  # rounded up, it would not work
             raise LorapError(
                 f"share {self.name}: at least {self.floor:g} of every piece stays, so that sparsity {sparsity:g} is "
-                f"out of reach; the nearest is {1 - least / dense:.4f}, or lower --floor"
+                f"out of reach; the nearest is {nearest:.4f}, or lower --floor"
             )
 
 

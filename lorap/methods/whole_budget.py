@@ -30,9 +30,11 @@ class WholeBudget(Middle):
         """The attention as near to its part as its units allow, then the same share of every FFN for the rest.
 
         Raises:
-            LorapError: The layers that may be cut cannot give so much.
+            LorapError: The layers that may be cut cannot give so much, or no FFN gives anything.
         """
         attention, ffn = treatments
+        if not ffn.pieces:
+            raise LorapError(f"share {self.name}: needs an ffn treatment, to make up what heads leave; choose one")
         plans, inside = [LayerPlan.dense(shape) for shape in shapes], self.inside(len(shapes))
         if sparsity == 0:
             return plans
@@ -45,9 +47,10 @@ class WholeBudget(Middle):
         wide = sum(_weights(shapes[index]) for index in inside)
         if excess >= wide:
             nearest = math.floor((sparsity - (excess - wide) / dense) * 1e4) / 1e4  # rounded up, it would not work
+            ends = "" if len(inside) == len(shapes) else ", or lower --skip-first and --skip-last"
             raise LorapError(
                 f"share {self.name}: sparsity {sparsity:g} is out of reach with {len(inside)} of {len(shapes)} layers "
-                f"cut; the nearest is {nearest:.4f}, or lower --skip-first and --skip-last"
+                f"cut; the nearest is {nearest:.4f}{ends}"
             )
         for index in inside:
             plans[index] = ffn.fitted(plans[index], shapes[index], {"ffn": min(1, 1 - excess / wide)}, {})

@@ -1,4 +1,4 @@
-"""What a model holds and computes: parameters and multiply-accumulates."""
+"""What a model holds and computes: parameters, multiply-accumulates, and numbers in a key-value cache."""
 
 from typing import Any
 
@@ -34,6 +34,18 @@ def count_macs(model: PreTrainedModel, tokens: int) -> int:
     linears += sum(part.factors()[1].numel() for part in borrowed)  # stored once, computed twice
     per_token = model.lm_head.in_features * model.lm_head.out_features + linears
     return tokens * per_token + tokens * tokens * sum(_head_widths(layer) for layer in model.model.layers)
+
+
+def count_cache(model: PreTrainedModel) -> int:
+    """Numbers that a key-value cache keeps of every token, those among them that fill up heads of uneven width."""
+    return sum(_cached(layer) for layer in without_adapter(model).model.layers)
+
+
+def _cached(layer: Any) -> int:
+    if not has(layer, "k_proj"):
+        return 2  # where the attention is gone, its cache still counts the tokens
+    keys, values = (int(projection(layer, name).out_features) for name in ("k_proj", "v_proj"))
+    return keys + values + -values % (keys // int(layer.self_attn.head_dim))
 
 
 def _head_widths(layer: Any) -> int:

@@ -104,10 +104,10 @@ def plans_again(
 
 def _rank_again(was: int | None, size: Shape, tuned: bool, adapter: Adapter, rank: str | int) -> int | None:
     """The rank of a projection, (out, in), after re-decomposition; None where it is dense."""
-    if was is None or rank == "k":
-        return was
+    if was is None:
+        return None
     exact = was + (adapter.rank if tuned else 0)
-    wanted = exact if rank == "k+r" else min(int(rank), exact)
+    wanted = {"k": was, "k+r": exact}.get(str(rank)) or min(int(rank), exact)
     return wanted if wanted < break_even_rank(size) else None
 
 
