@@ -1,4 +1,4 @@
-"""The rivals of params.yaml, and a model compressed by one of them."""
+"""The rivals of params.yaml, and a model compressed by one of its methods."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from lorap.compression.planning import Plan
 from lorap.compression.run import compress
 from lorap.settings.config import load_params
 from lorap.settings.method import Method
-from tests.compare import CPU, RUN
+from tests.compare import CPU, RUN, survey_for
 from tests.workflow import ROOT
 
 METHODS = load_params(ROOT / "params.yaml").methods
@@ -21,8 +21,8 @@ RIVALS = tuple(
 
 
 def by(method: str | Method, folder: Path, out: Path, windows: Tensor, sparsity: float, **run: object) -> Plan:
-    """Compresses a model by a method, or by the one of that name, into a new folder."""
+    """Compresses a model by a method, or the one of that name, into a new folder; after a survey if it wants one."""
     chosen = METHODS[method] if isinstance(method, str) else method
     out.mkdir()
     spec = CompressSpec(method=chosen, sparsity=sparsity, **RUN).model_copy(update=run)
-    return compress(spec, folder, windows, out, CPU, quiet=True)
+    return compress(spec, folder, windows, out, CPU, quiet=True, survey=survey_for(chosen, folder, windows))

@@ -11,23 +11,19 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
-from lorap.artifacts.specs import CompressSpec, RedecomposeSpec
+from lorap.artifacts.specs import CompressSpec
 from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.dense import export_dense
 from lorap.compression.joint_errors import attention_modules, joint_errors
 from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import Plan
 from lorap.compression.run import compress
-from lorap.core.budget import break_even_rank
 from lorap.errors import LorapError
 from lorap.model.factored import read_plans
 from lorap.model.family import layer_shapes, linear
 from lorap.model.folder import load_model, read_config, skeleton
 from lorap.model.swap import set_linear
 from lorap.settings.config import load_params
-from lorap.tuning.loading import load_tuned
-from lorap.tuning.rejoin import redecompose
-from tests.adapters import random_adapter
 from tests.compare import CPU, RUN, survey_for, total_variation
 from tests.conftest import save_random_model
 from tests.workflow import ROOT
@@ -72,37 +68,6 @@ def test_every_family_meets_the_budget_and_stores_what_it_computes(
     joint = [layer["joint_errors"] for layer in json.loads((out / "layers.json").read_text()) if layer["shared"]]
     assert joint
     assert all(0.5 < errors["predicted"] / errors["measured"] < 2 for errors in joint)
-
-
-@pytest.mark.parametrize("sparsity", [0.2, 0.5])
-def test_an_adapter_joins_exactly_whatever_form_a_projection_has(
-    tiny_folder: Path, compressed: Compress, windows: Tensor, tmp_path: Path, sparsity: float
-) -> None:
-    plan, out = compressed(tiny_folder, sparsity)
-    assert any(layer.shared for layer in plan.layers)
-    assert any(set(layer.value_dims()) != {plan.shapes[0].head_dim} for layer in plan.layers)
-    adapter = random_adapter(out, tmp_path / "adapter")
-    (tmp_path / "joined").mkdir()
-    redecompose(RedecomposeSpec(rank="k+r", batch=5), out, adapter, None, tmp_path / "joined", CPU, quiet=True)
-    beside, joined = load_tuned(out, adapter), load_model(tmp_path / "joined")
-    assert total_variation(beside, joined, windows) < 1e-4
-    assert total_variation(load_model(out), joined, windows) > 1e-3
-
-
-def test_cut_back_to_its_own_rank_a_projection_is_dense_where_plain_factors_would_be_larger(
-    tiny_folder: Path, compressed: Compress, windows: Tensor, tmp_path: Path
-) -> None:
-    """Pivots afford ranks that plain factors do not, and re-decomposition stores plain ones."""
-    plan, out = compressed(tiny_folder, 0.1)
-    adapter = random_adapter(out, tmp_path / "adapter")
-    (tmp_path / "cut").mkdir()
-    redecompose(RedecomposeSpec(rank="k", batch=5), out, adapter, None, tmp_path / "cut", CPU, quiet=True)
-    cut = read_plans(read_config(tmp_path / "cut"), plan.shapes)
-    ranks = [layer.ranks["k_proj"] or 0 for layer in plan.layers if layer.pivots]
-    assert max(ranks) > break_even_rank(plan.shapes[0].sizes["k_proj"])
-    assert all(layer.stored(shape) <= shape.parameters for layer, shape in zip(cut, plan.shapes, strict=True))
-    small = load_model(tmp_path / "cut")
-    assert total_variation(load_tuned(out, adapter), small, windows) < 0.5
 
 
 def test_at_full_size_the_dense_model_comes_back(family_folder: Path, compressed: Compress, windows: Tensor) -> None:
