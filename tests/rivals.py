@@ -3,6 +3,7 @@
 Each function changes a loaded model in place; those that remove units say which.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -48,10 +49,24 @@ def wanda_sp_units(layer: Layer, seen: dict[str, list[Tensor]], counts: Counts) 
 
 @torch.no_grad()
 def wanda_sp_refit(model: PreTrainedModel, windows: Tensor, counts: Counts, ridge: float) -> list[Cut]:
-    """The same units, and o and down solved again, in turn, for what the layer made of its stream before."""
+    """The same units, and what is left solved again."""
+    return refit_behind(model, windows, ridge, lambda index, layer, seen: wanda_sp_units(layer, seen, counts))
+
+
+@torch.no_grad()
+def flap_refit(model: PreTrainedModel, windows: Tensor, sparsity: float, ridge: float) -> list[Cut]:
+    """The units that FLAP removes, with the true variance and below one threshold; solved again, without its biases."""
+    cuts = flap(copy.deepcopy(model), windows, sparsity, "wifv", False, None)
+    return refit_behind(model, windows, ridge, lambda index, layer, seen: cuts[index])
+
+
+def refit_behind(
+    model: PreTrainedModel, windows: Tensor, ridge: float, chosen: Callable[[int, Layer, dict[str, list[Tensor]]], Cut]
+) -> list[Cut]:
+    """Units go layer by layer, and o and down are solved again, in turn, for what the layer made of its stream."""
     cuts = []
     for index, layer in enumerate(model.model.layers):
-        cuts.append(wanda_sp_units(layer, readings(model, windows)[index], counts))
+        cuts.append(chosen(index, layer, readings(model, windows)[index]))
         wide = linears(layer)["o_proj"].in_features // groups_of(layer)
         columns = {unit for group in cuts[-1].groups for unit in range(group * wide, (group + 1) * wide)}
         for name, gone in zip(LAST, (columns, cuts[-1].channels), strict=True):

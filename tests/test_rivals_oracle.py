@@ -17,7 +17,7 @@ from tests.rival_factors import olica, slimllm_ffn, svd_llm
 from tests.rival_gradients import llm_pruner, llm_pruner_counts
 from tests.rival_methods import METHODS, by
 from tests.rival_parts import Cut, fitting_counts, groups_of, published_counts
-from tests.rivals import flap, magnitude_sp, wanda_sp, wanda_sp_refit
+from tests.rivals import flap, flap_refit, magnitude_sp, wanda_sp, wanda_sp_refit
 
 pytestmark = pytest.mark.thorough
 
@@ -95,6 +95,14 @@ def test_a_refit_behind_a_selector(
     counts = fitting_counts(plain, LAYERS, sparsity)
     cuts = wanda_sp_refit(plain, windows, lambda layer: counts, ridge)
     method = METHODS["wanda-sp+refit"].overridden({"ridge": ridge})
+    require_the_same(ours(folder, tmp_path / "out", windows, method, sparsity), plain, cuts, whole)
+
+
+@SPARSITIES
+def test_a_refit_behind_flap(folder: Path, windows: Tensor, tmp_path: Path, sparsity: float) -> None:
+    whole, plain = dense(folder), dense(folder)
+    cuts = flap_refit(plain, windows, sparsity, 1)
+    method = METHODS["flap+refit"].overridden({"variant": "as_written"})
     require_the_same(ours(folder, tmp_path / "out", windows, method, sparsity), plain, cuts, whole)
 
 
