@@ -53,19 +53,23 @@ class GlobalThreshold(Share):
         values = torch.cat([value for _, _, value in units]).double()
         costs = torch.cat([torch.full((len(value),), self._cost(kind, shapes[index]), dtype=torch.float64)
                            for index, kind, value in units])  # fmt: skip
-        order = values.argsort(descending=True, stable=True)
-        spent = costs[order].cumsum(0)
-        budget = (1 - sparsity) * float(spent[-1])
-        stays = values > values[order[(spent - budget).abs().argmin()]]
-        if self.costs == "as_written":
-            channels = order[costs[order] == 1]
-            stays[channels] = False
-            stays[channels[: max(0, round(budget - float(costs[stays].sum())))]] = True
+        stays = self._stays(values, costs, (1 - sparsity) * float(costs.sum()))
         parts = torch.split(stays, [len(value) for _, _, value in units])
         for (index, kind, _), some in zip(units, parts, strict=True):
             plan, shape, left = plans[index], shapes[index], int(some.sum())
             plans[index] = with_heads(plan, shape, left) if kind == "kv_heads" else replace(plan, channels=left)
         return plans
+
+    def _stays(self, values: "Tensor", costs: "Tensor", budget: float) -> "Tensor":
+        """Which units stay, (units,), bool: those above the threshold; with exact costs the channels fill it up."""
+        order = values.argsort(descending=True, stable=True)
+        spent = costs[order].cumsum(0)
+        stays = values > values[order[(spent - budget).abs().argmin()]]
+        if self.costs == "as_written":
+            channels = order[costs[order] == 1]
+            stays[channels] = False
+            stays[channels[: max(0, round(budget - float(costs[stays].sum())))]] = True
+        return stays
 
     def _cost(self, kind: str, shape: LayerShape) -> float:
         if kind == "channels":
