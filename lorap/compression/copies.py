@@ -47,7 +47,7 @@ class Copies:
         run = partial(loop.window_outputs, index, layer, inputs)
         seen = passing(layer, run, ["ffn_hidden"], to_the_end=True)
         down = linear(layer, "down_proj").weight
-        sizes = squares.sqrt() * down.float().norm(dim=0)
+        sizes = squares.to(loop.device).sqrt() * down.float().norm(dim=0)
         gone = sizes.argsort(stable=True)[: max(1, int(self.pruned * len(sizes)))]
         lost = seen["ffn_hidden"][..., gone] @ down[:, gone].T
         self.errors.append((lost.float().square().mean(-1) * token_weights(seen["output"])).mean())
