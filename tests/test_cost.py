@@ -7,15 +7,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from lorap.artifacts.counts import counted
-from lorap.artifacts.specs import CompressSpec
-from lorap.compression.run import compress
 from lorap.evaluation.cost import measure_cost
 from lorap.machine.meter import peak_memory, reset_peak_memory
 from lorap.model.folder import load_model
-from lorap.settings.config import load_params
 from lorap.settings.schema import Cost
-from tests.compare import CPU, RUN, compressed, survey_for
-from tests.workflow import ROOT
+from tests.compare import CPU, compressed
+from tests.rival_methods import by
 
 COST = Cost(tokens=64, prompt=8, new_tokens=3, batches=[1, 2], warmup=1, repeats=3)
 
@@ -45,19 +42,12 @@ def test_a_plan_counts_what_a_measurement_does(
     tiny_folder: Path, tmp_path: Path, windows: torch.Tensor, name: str
 ) -> None:
     """A report counts so where another calibration's model stands for this one's times."""
-    by_name(name, tiny_folder, tmp_path / "small", windows)
+    by(name, tiny_folder, tmp_path / "small", windows, 0.5)
     found = {path: measure_cost(COST, load_model(path)) for path in (tiny_folder, tmp_path / "small")}
     counts = counted(tmp_path / "small", found[tiny_folder])
     assert counts == {key: found[tmp_path / "small"][key] for key in ("parameters", "macs")}
     assert counted(tmp_path / "small", {}) == {}
     assert counted(tmp_path / "nowhere", found[tiny_folder]) == {}
-
-
-def by_name(name: str, folder: Path, out: Path, windows: torch.Tensor) -> None:
-    out.mkdir()
-    method = load_params(ROOT / "params.yaml").methods[name]
-    survey = survey_for(method, folder, windows)
-    compress(CompressSpec(method=method, sparsity=0.5, **RUN), folder, windows, out, CPU, True, survey=survey)
 
 
 def test_every_batch_size_is_timed_and_the_first_one_is_the_headline(tiny_folder: Path) -> None:

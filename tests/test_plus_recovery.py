@@ -1,28 +1,20 @@
 """lorap-plus recovers as LoRAP does: its forms are tuned, and an adapter joins them exactly or at their own rank."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from torch import Tensor
 
-from lorap.artifacts.specs import RedecomposeSpec, TuneSpec
+from lorap.artifacts.specs import TuneSpec
 from lorap.core.budget import break_even_rank
 from lorap.model.factored import read_plans
 from lorap.model.folder import load_model, read_config
 from lorap.tuning.loading import load_tuned
-from lorap.tuning.rejoin import redecompose
 from lorap.tuning.train import train
 from tests.adapters import TUNE, random_adapter
 from tests.compare import CPU, total_variation
 from tests.rival_methods import by
-
-
-def again(model: Path, adapter: Path, out: Path, rank: Any = "k+r") -> Path:
-    """The folder of a model that its adapter has been joined to."""
-    out.mkdir()
-    redecompose(RedecomposeSpec(rank=rank, batch=5), model, adapter, None, out, CPU, quiet=True)
-    return out
+from tests.test_redecompose import again
 
 
 @pytest.mark.parametrize("sparsity", [0.2, 0.5])
@@ -48,7 +40,7 @@ def test_cut_back_to_its_own_rank_a_projection_is_dense_where_plain_factors_woul
     ranks = [layer.ranks["k_proj"] or 0 for layer in plan.layers if layer.pivots]
     assert max(ranks) > break_even_rank(plan.shapes[0].sizes["k_proj"])
     adapter = random_adapter(out, tmp_path / "adapter")
-    cut = again(out, adapter, tmp_path / "cut", "k")
+    cut = again(out, adapter, tmp_path / "cut", rank="k")
     plans = read_plans(read_config(cut), plan.shapes)
     assert all(layer.stored(shape) <= shape.parameters for layer, shape in zip(plans, plan.shapes, strict=True))
     assert total_variation(load_tuned(out, adapter), load_model(cut), windows) < 0.5

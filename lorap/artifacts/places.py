@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from lorap.artifacts.grid import RANKS, Cell
+from lorap.artifacts.grid import Cell
 from lorap.artifacts.step import Methods, Output, Step
 from lorap.artifacts.steps import STAGES, STEPS, measured_by
 from lorap.settings.schema import Grid
@@ -26,8 +26,8 @@ def measured(cell: Cell) -> str:
 
 
 def holder_of(cell: Cell) -> str:
-    """The step that makes the weights of a compressed cell, an adapter beside them aside."""
-    return "redecompose" if cell.kept_as in RANKS else "compress"
+    """The step that makes the model which is measured for a cell, an adapter beside it aside."""
+    return STEPS[measured_by(cell)].inputs["model"]
 
 
 def log(step: str, kind: str = "log") -> str:

@@ -33,8 +33,7 @@ from lorap.artifacts.grid_specs import (
     survey_spec,
     tune_spec,
 )
-from lorap.artifacts.step import Methods, Step, file, folder, manifest, report
-from lorap.settings.schema import Grid
+from lorap.artifacts.step import Step, file, folder, manifest, report
 
 
 def measured_by(cell: Cell) -> str:
@@ -50,24 +49,21 @@ def _kind(cell: Cell) -> str:
     return "adapter" if cell.kept_as == ADAPTER else "redecomposed"
 
 
+def _of_kind(kind: str, cells: list[Cell]) -> list[Cell]:
+    return [cell for cell in cells if _kind(cell) == kind]
+
+
 def _measure(kind: str, path: str, **inputs: str) -> tuple[Step, Step]:
     """The two steps that measure a kind of cells: how good they are, and what they cost.
 
     Two, because times are taken alone on the machine, and no other measurement should have to wait for that.
     """
-
-    def cells(grid: Grid, methods: Methods) -> list[Cell]:
-        return [cell for cell in all_cells(grid) if _kind(cell) == kind]
-
-    def timed(grid: Grid, methods: Methods) -> list[Cell]:
-        return [cell for cell in timed_cells(grid) if _kind(cell) == kind]
-
     quality = Step(
         f"evaluate_{kind}",
         stage="evaluate",
         inputs=inputs,
         outputs=tuple(file(f"evaluate/{path}/{measurement}") for measurement in names.QUALITY),
-        cells=cells,
+        cells=lambda grid, _: _of_kind(kind, all_cells(grid)),
         spec=lambda params, grid, cell: suite_spec(params, params.grids[grid], cell),
         settings=("corpora", "evaluate.batch", "evaluate.perplexity", "evaluate.zeroshot", "seed"),
         on_gpu=True,
@@ -77,7 +73,7 @@ def _measure(kind: str, path: str, **inputs: str) -> tuple[Step, Step]:
         stage="evaluate",
         inputs=inputs,
         outputs=(file(f"evaluate/{path}/{names.COST}"),),
-        cells=timed,
+        cells=lambda grid, _: _of_kind(kind, timed_cells(grid)),
         spec=lambda params, grid, cell: cost_spec(params),
         settings=("evaluate.cost",),
         on_gpu=True,

@@ -106,8 +106,9 @@ def _rank_again(was: int | None, size: Shape, tuned: bool, adapter: Adapter, ran
     """The rank of a projection, (out, in), after re-decomposition; None where it is dense."""
     if was is None:
         return None
-    exact = was + (adapter.rank if tuned else 0)
-    wanted = {"k": was, "k+r": exact}.get(str(rank)) or min(int(rank), exact)
+    wanted = was + (adapter.rank if tuned else 0)
+    if rank != "k+r":
+        wanted = min(was if rank == "k" else int(rank), wanted)
     return wanted if wanted < break_even_rank(size) else None
 
 
