@@ -15,5 +15,5 @@ def seconds(work: Callable[..., Any], *arguments: Any, **options: Any) -> float:
 
 
 def settings_of(args: Namespace) -> dict[str, Any]:
-    """The options, as JSON has them."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    """The options, as JSON has them; of paths their names."""
+    return {name: value.name if isinstance(value, Path) else value for name, value in vars(args).items()}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorap.core.budget import pair_shares
+from lorap.core.water import Point
 from lorap.methods.halves import Half, LowRankHalf, UntouchedHalf
 from lorap.methods.low_rank import Allocation, LowRank
 from lorap.methods.part import Piece, Slot, Treatment
@@ -70,6 +71,10 @@ class Halved(Treatment):
         for half in self.halves:
             plan = half.fitted(plan, shape, shares[half.piece], scores)
         return plan
+
+    def priced(self, piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """As the half stores it."""
+        return next(half.priced(shape, layer) for half in self.halves if half.piece == piece)
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """What the halves want."""

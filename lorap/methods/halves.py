@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from lorap.core.budget import rank_for
+from lorap.core.water import Point
 from lorap.methods.low_rank import PAIRS, LowRank, set_low_rank
 from lorap.methods.registry import registered
 from lorap.methods.seen import Want
@@ -31,6 +32,10 @@ class Half(ABC):
     @abstractmethod
     def fitted(self, plan: LayerPlan, shape: LayerShape, share: float, scores: Mapping[str, "Tensor"]) -> LayerPlan:
         """A plan in which the pair keeps at most a share of its weights."""
+
+    @abstractmethod
+    def priced(self, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """Parameters of the pair and the error that a survey has found there, from the dense size down."""
 
     @abstractmethod
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
@@ -70,6 +75,10 @@ class LowRankHalf(Half):
         """The same share of each."""
         return replace(plan, ranks=plan.ranks | {name: rank_for(shape.sizes[name], share) for name in self.names})
 
+    def priced(self, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """As the factorisation of all four has it."""
+        return self.factorisation.priced(self.piece, shape, layer)
+
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The statistic of the inputs of what is factorised."""
         return self.factorisation.inputs_of(self.names, plan)
@@ -105,6 +114,10 @@ class UntouchedHalf(Half):
     def fitted(self, plan: LayerPlan, shape: LayerShape, share: float, scores: Mapping[str, "Tensor"]) -> LayerPlan:
         """The plan as it is."""
         return plan
+
+    def priced(self, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """The dense size alone."""
+        return [(sum(out * inp for out, inp in (shape.sizes[name] for name in self.names)), 0.0)]
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Nothing."""

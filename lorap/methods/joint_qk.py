@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from lorap.core.budget import QK, ROUNDING, Shape, pivot_counts, pivoted_numbers, pivoted_rank
+from lorap.core.water import Point
 from lorap.methods.halved import Halved, half_name
 from lorap.methods.halves import Half
+from lorap.methods.prices import by_joint_rank
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -43,6 +46,10 @@ class JointHalf(Half):
             return replace(plan, ranks=plan.ranks | dict.fromkeys(QK), shared=())
         pivots = pivot_counts(rank, {name: shape.sizes[name][0] for name in QK}) if self.pivoted else {}
         return replace(plan, ranks=plan.ranks | dict.fromkeys(QK, rank), shared=(QK,), pivots=plan.pivots | pivots)
+
+    def priced(self, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """By their rank, as it is stored."""
+        return by_joint_rank(shape, layer, partial(self.numbers, shape.stacked))
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The second moment of their input."""
@@ -93,15 +100,6 @@ class JointQk(Halved):
         return 0 if plan.ranks["q_proj"] is None else self.metric_windows
 
     @property
-    def joint(self) -> JointHalf:
-        """What happens to q and k."""
-        return JointHalf(self.shrinkage, self.storage)
-
-    @property
     def halves(self) -> tuple[Half, Half]:
         """The joint factors, and the other half."""
-        return self.joint, self.other("vo", self.vo)
-
-    def numbers(self, both: Shape, rank: int) -> int:
-        """As they are stored."""
-        return self.joint.numbers(both, rank)
+        return JointHalf(self.shrinkage, self.storage), self.other("vo", self.vo)

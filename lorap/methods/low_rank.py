@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from lorap.core.budget import QK, VO, attention_ranks, rank_for
+from lorap.core.water import Point
 from lorap.methods.part import Piece, Slot, Treatment
+from lorap.methods.prices import by_factors_of_each
 from lorap.methods.seen import Stream, Want
 from lorap.model.layer_plan import ATTENTION, INPUT_OF, READERS, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes, eigenvector_operations
@@ -48,6 +50,10 @@ class LowRank(Treatment):
         """The same share for both weights of a pair."""
         ranks = {name: rank_for(shape.sizes[name], shares[piece]) for piece, pair in PAIRS.items() for name in pair}
         return replace(plan, ranks=plan.ranks | ranks)
+
+    def priced(self, piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """v and o each lose ranks of their own."""
+        return by_factors_of_each(shape, layer) if piece == "vo" else super().priced(piece, shape, layer)
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The statistic of the inputs of what is factorised."""

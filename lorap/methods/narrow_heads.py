@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from lorap.core.budget import ROUNDING
+from lorap.core.water import Point
 from lorap.methods.halved import Halved, half_name
 from lorap.methods.halves import Half
+from lorap.methods.prices import by_value_dims
 from lorap.methods.seen import Want
 from lorap.methods.solving import solving
 from lorap.model.layer_plan import LayerPlan, LayerShape
@@ -40,6 +42,10 @@ class NarrowHalf(Half):
         if "vo" not in scores:
             return replace(plan, value_dim=total // groups)
         return replace(plan, value_dim=tuple(pooled_dims(scores["vo"], total, least)))
+
+    def priced(self, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """By the dimensions of all heads."""
+        return by_value_dims(shape, layer)
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The second moment of every head's output."""

@@ -4,7 +4,8 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lorap.core.budget import Shape
+from lorap.core.water import Point
+from lorap.methods.prices import by_channels, by_joint_rank, by_value_dims
 from lorap.methods.seen import Seen, Want
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -90,9 +91,9 @@ class Treatment(Worker):
             scores: Of the layer, from a survey.
         """
 
-    def numbers(self, both: Shape, rank: int) -> int:
-        """What q and k take at a rank, one below the other, (out, in): the price of a survey's errors."""
-        return rank * sum(both)
+    def priced(self, piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """Parameters of a piece and the error that a survey has found there, from the dense size down."""
+        return {"ffn": by_channels, "vo": by_value_dims, "qk": by_joint_rank}[piece](shape, layer)
 
     def windows_for_metrics(self, plan: LayerPlan) -> int:
         """Windows whose attention is looked into for the metrics of q and k."""

@@ -85,18 +85,7 @@ def error_curve(
         layer: The survey's, see ``compression.surveying``.
         floor: The least share of the dense size.
     """
-    hidden = shape.sizes["gate_proj"][1]
-    if piece == "ffn":
-        points = [(3 * hidden * int(channels), error) for channels, error in layer["ffn"].tolist()]
-    elif piece == "vo":
-        lost = layer["vo"].flatten().sort().values.cumsum(0).tolist()
-        price = (1 + shape.heads // shape.kv_heads) * hidden
-        points = [(price * (len(lost) - gone), error) for gone, error in enumerate([0.0, *lost])]
-    else:
-        both = shape.stacked
-        tails = layer["qk"].flip(0).cumsum(0).flip(0).tolist()
-        ranked = [(treatment.numbers(both, rank), error) for rank, error in enumerate(tails)]
-        points = [(both[0] * both[1], 0.0), *(point for point in reversed(ranked) if point[0] < both[0] * both[1])]
+    points = treatment.priced(piece, shape, layer)
     return [point for point in points if point[0] >= floor * points[0][0]]
 
 
