@@ -33,12 +33,12 @@ def method_of(**changes: Any) -> Method:
     )
 
 
-def survey_for(method: Method, folder: Path, input_ids: Tensor, device: torch.device = CPU) -> Scores:
-    """A survey of the model, where the method's share asks for one."""
+def survey_for(method: Method, folder: Path, input_ids: Tensor, device: torch.device = CPU, **how: Any) -> Scores:
+    """A survey of the model, where the method's share asks for one; ``how`` is of the survey's settings."""
     if not method.share.surveyed:
         return ()
     run = {name: value for name, value in RUN.items() if name != "form"}
-    return survey_model(SurveySpec(survey=Survey(), **run), folder, input_ids, device, quiet=True)
+    return survey_model(SurveySpec(survey=Survey(**how), **run), folder, input_ids, device, quiet=True)
 
 
 def spec_of(sparsity: float, **changes: Any) -> CompressSpec:

@@ -117,6 +117,13 @@ def test_time_is_asked_for_what_is_solved_beside_the_passes(params: Params) -> N
     assert 2 * asked[0] - asked[1] > 32 * (inverse + removals)
 
 
+def test_a_survey_of_some_windows_asks_for_what_these_take(params: Params) -> None:
+    some = params.model_copy(update={"survey": params.survey.model_copy(update={"windows": 32})})
+    few = WINDOWS.model_copy(update={"nsamples": 32})
+    assert needs.survey(MODEL_7B, survey_spec(some), WINDOWS) == needs.survey(MODEL_7B, survey_spec(params), few)
+    assert needs.survey(MODEL_7B, survey_spec(some), few) == needs.survey(MODEL_7B, survey_spec(params), few)
+
+
 def test_offloading_moves_the_inputs_to_the_host(params: Params) -> None:
     there = needs.compress(MODEL_7B, compressing(params), WINDOWS)
     here = needs.compress(MODEL_7B, compressing(params, offload=True), WINDOWS)

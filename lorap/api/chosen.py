@@ -106,11 +106,12 @@ def compress_spec(
     )
 
 
-def survey_spec(params: Path | None, **how: Any) -> SurveySpec:
-    """A survey as params.yaml has it; ``how`` is of dtype, batch and offload."""
+def survey_spec(params: Path | None, windows: int | None = None, **how: Any) -> SurveySpec:
+    """A survey as params.yaml has it, or of so many ``windows``; ``how`` is of dtype, batch and offload."""
     settings = load_params(params)
     computed = compress_settings(settings, **how).model_dump(exclude={"form"})
-    return sealed(SurveySpec, survey=settings.survey, **computed)
+    survey = settings.survey.model_dump() | given(windows=windows)
+    return sealed(SurveySpec, survey=survey, **computed)
 
 
 def compress_settings(params: Params, **chosen: Any) -> Compress:

@@ -14,6 +14,7 @@ def add_options(parser: ArgumentParser) -> None:
     """The options of ``lorap survey``."""
     options.add_model(parser)
     parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="see 'lorap calibrate'")
+    parser.add_argument("--windows", type=int, metavar="N", help="of the calibration to look at (default all)")
     parser.add_argument("--dtype", help="to compute in: float32, float16, bfloat16 or auto, the model's own")
     options.add_batch(parser)
     options.add_offload(parser)
@@ -30,6 +31,6 @@ def run(arguments: Namespace) -> None:
     if arguments.spec:
         spec = parse_spec(SurveySpec, arguments.spec)
     else:
-        spec = chosen.survey_spec(arguments.params, **options.given(arguments, "dtype", "batch", "offload"))
+        spec = chosen.survey_spec(arguments.params, **options.given(arguments, "windows", "dtype", "batch", "offload"))
     jobs.survey_model(spec, arguments.model, arguments.calibration, arguments.out, arguments.device, arguments.quiet)
     announce(arguments.out)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lorap.compression.loop import LayerLoop
+from lorap.compression.passing import spread
 from lorap.core.attention_metric import Attended, key_metric, pulled_back, query_metric
 from lorap.core.factorise import in_float64
 from lorap.core.joint import block_roots
@@ -41,8 +42,7 @@ def attention_metrics(loop: LayerLoop, index: int, layer: nn.Module, windows: in
 
 def chosen_windows(loop: LayerLoop, count: int) -> Tensor:
     """Some of the windows that reach a layer, spread over all: (count, tokens, hidden)."""
-    stream = loop.streams["compressed"]
-    return stream[torch.linspace(0, len(stream) - 1, min(count, len(stream))).long()]
+    return spread(loop.streams["compressed"], count)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lorap.compression.loop import LayerLoop
-from lorap.compression.passing import passing, token_weights
+from lorap.compression.passing import passing, spread, token_weights
 from lorap.core.water import COPIES
 from lorap.model.family import linear
 from lorap.model.head import fill_head
@@ -23,14 +23,13 @@ class Copies:
     def __init__(self, loop: LayerLoop, pruned: float) -> None:
         self.loop, self.pruned = loop, pruned
         total, layers = len(loop.streams["compressed"]), len(loop)
-        count = min(total, max(1, COPIES * total // layers))
-        self.chosen = torch.linspace(0, total - 1, count).long()
+        self.count = min(total, max(1, COPIES * total // layers))
         self.streams: list[Tensor] = []
         self.errors: list[Tensor] = []
 
     def windows_of(self, stream: Tensor) -> Tensor:
         """The chosen windows of a stream: (windows, tokens, hidden)."""
-        return stream[self.chosen]
+        return spread(stream, self.count)
 
     def advance(self, index: int, layer: nn.Module, inputs: Tensor, squares: Tensor) -> None:
         """Carries all copies through a layer, and adds one that lost this layer's least channels.
@@ -64,5 +63,5 @@ class Copies:
                 changed = head(stream[number : number + 1, ::2].to(loop.device)).float().log_softmax(-1)
                 sums[place] += (usual.exp() * (usual - changed)).sum(-1).mean()
         head.to("meta")
-        means = sums / len(self.chosen)
+        means = sums / self.count
         return [(mean / error).cpu() for mean, error in zip(means, self.errors, strict=True)]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lorap.model.family import projection
@@ -69,6 +70,11 @@ def skip_attention(layer: nn.Module) -> None:
 def restore_attention(layer: nn.Module) -> None:
     """The whole layer again, also where nothing was skipped."""
     vars(layer.self_attn).pop("forward", None)
+
+
+def spread(windows: Tensor, count: int) -> Tensor:
+    """So many of some windows, spread evenly over all, or every one: (count, ...)."""
+    return windows[torch.linspace(0, len(windows) - 1, min(count, len(windows))).long()]
 
 
 def token_weights(stream: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.copies import Copies
 from lorap.compression.few_tokens import warn_of_few_tokens
 from lorap.compression.loop import LayerLoop
-from lorap.compression.passing import passing, token_weights
+from lorap.compression.passing import passing, spread, token_weights
 from lorap.compression.store import Store
 from lorap.compression.survey_file import Surveyed
 from lorap.core.joint import joint_spectrum, shrunk
@@ -66,6 +66,8 @@ def survey_model(
     Raises:
         LorapError: The model cannot be read, ids do not fit, or activations are not finite.
     """
+    if spec.survey.windows:
+        input_ids = spread(input_ids, spec.survey.windows)
     config = read_config(model)
     config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
     dense = skeleton(config)

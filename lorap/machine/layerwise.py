@@ -93,6 +93,7 @@ def _predicting(stream: Stream) -> float:
 
 def surveying(machine: Machine, model: Model, spec: SurveySpec, windows: Calibrate) -> Terms:
     """Seconds of ``lorap survey``."""
+    windows = some_of(windows, spec.survey.windows)
     stream = Stream(machine, model, model.dtype(spec.dtype), windows)
     sizes, tokens, dense = model.sizes, stream.tokens.count, stream.passing(model.dense)
     moments = Amount(tokens * (SYMMETRIC * (sizes.channels**2 + sizes.hidden**2) + sizes.hidden * model.shape.head_dim))

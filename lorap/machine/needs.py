@@ -61,7 +61,7 @@ def compress(model: Model, spec: CompressSpec, windows: Calibrate) -> Need:
 
 def survey(model: Model, spec: SurveySpec, windows: Calibrate) -> Need:
     """A layer at a time: its weights, moments and what takes channels away, and the copies that lost some."""
-    sizes = model.sizes
+    sizes, windows = model.sizes, some_of(windows, spec.survey.windows)
     layer = sizes.layer * sizes.width(spec.dtype) + 8 * (sizes.channels**2 + 2 * sizes.hidden**2)
     workspace = 12 * sizes.channels**2 + 24 * sizes.hidden * sizes.channels
     need = _layer_by_layer(

@@ -84,9 +84,9 @@ def others(want: Want, features: int, shape: LayerShape) -> float:
     return products.get(want.kind, 0)
 
 
-def some_of(windows: Calibrate, count: int) -> Calibrate:
+def some_of(windows: Calibrate, count: int | None) -> Calibrate:
     """So many of the windows, or all."""
-    return windows.model_copy(update={"nsamples": min(count, windows.nsamples)})
+    return windows if count is None else windows.model_copy(update={"nsamples": min(count, windows.nsamples)})
 
 
 def attention_metric(shape: LayerShape, windows: Calibrate, count: int) -> Amount:

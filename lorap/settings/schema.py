@@ -58,13 +58,15 @@ class Survey(Strict):
     """How a dense model is surveyed (plus.md, 6): what the treatments of lorap-plus would lose in each layer.
 
     ``shrinkage`` and ``selection_ridge`` as in these treatments; ``metric_windows`` for the metric of queries and keys;
-    ``pruned`` of a layer's channels are gone in the copy that shows what an error there costs.
+    ``pruned`` of a layer's channels are gone in the copy that shows what an error there costs. ``windows`` of the
+    calibration are looked at, spread over all; null takes every one.
     """
 
     shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.1
     selection_ridge: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.3
     metric_windows: Count = 6
     pruned: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    windows: Count | None = None
 
 
 class Tune(Strict):
