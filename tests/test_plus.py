@@ -48,19 +48,6 @@ def compressed(tmp_path: Path, windows: Tensor) -> Compress:
     return run
 
 
-def test_a_survey_of_some_windows_is_that_of_a_calibration_with_these_alone(
-    family_folder: Path, windows: Tensor
-) -> None:
-    method = PARAMS.methods["lorap-plus"]
-    few = survey_for(method, family_folder, windows, windows=2)
-    alone = survey_for(method, family_folder, windows[[0, -1]])
-    every, more = (survey_for(method, family_folder, windows, windows=count) for count in (None, 99))
-    for found, expected, whole, same in zip(few, alone, every, more, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
-        torch.testing.assert_close(same, whole, rtol=0, atol=0)
-        assert not torch.equal(found["ffn"], whole["ffn"])
-
-
 @pytest.mark.parametrize("sparsity", [0.2, 0.5])
 def test_every_family_meets_the_budget_and_stores_what_it_computes(
     family_folder: Path, compressed: Compress, windows: Tensor, tmp_path: Path, sparsity: float

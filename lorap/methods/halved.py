@@ -9,6 +9,7 @@ from lorap.core.water import Point
 from lorap.methods.halves import Half, LowRankHalf, UntouchedHalf
 from lorap.methods.low_rank import Allocation, LowRank
 from lorap.methods.part import Piece, Slot, Treatment
+from lorap.methods.refit import TokenWeights
 from lorap.methods.registry import NONE, registered
 from lorap.methods.second_moment import Shrinkage
 from lorap.methods.seen import Want
@@ -40,6 +41,7 @@ class Halved(Treatment):
     slot: ClassVar[Slot] = "attention"
     pieces: ClassVar[tuple[Piece, ...]] = ("qk", "vo")
     shrinkage: Shrinkage = 0.1
+    token_weights: TokenWeights = "relative"
     allocation: Allocation = 3
 
     @property
@@ -47,13 +49,18 @@ class Halved(Treatment):
     def halves(self) -> tuple[Half, Half]:
         """What happens to q and k, and to v and o."""
 
-    def other(self, piece: Literal["qk", "vo"], name: str) -> Half:
-        """A half by its name."""
+    @property
+    def narrow(self) -> Half:
+        """Narrow heads of v and o."""
         from lorap.methods.narrow_heads import NarrowHalf
 
+        return NarrowHalf(self.shrinkage, self.token_weights == "relative")
+
+    def other(self, piece: Literal["qk", "vo"], name: str) -> Half:
+        """A half by its name."""
         if name == NONE:
             return UntouchedHalf(piece)
-        return NarrowHalf(self.shrinkage) if name == "narrow-heads" else LowRankHalf(piece, name, self.shrinkage)
+        return self.narrow if name == "narrow-heads" else LowRankHalf(piece, name, self.shrinkage)
 
     def modules(self) -> tuple[str, ...]:
         """Also those of the halves."""

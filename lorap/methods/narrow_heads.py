@@ -29,8 +29,8 @@ class NarrowHalf(Half):
 
     piece = "vo"
 
-    def __init__(self, shrinkage: float) -> None:
-        self.shrinkage = shrinkage
+    def __init__(self, shrinkage: float, weighted: bool) -> None:
+        self.shrinkage, self.weighted = shrinkage, weighted
 
     def fitted(self, plan: LayerPlan, shape: LayerShape, share: float, scores: Mapping[str, "Tensor"]) -> LayerPlan:
         """As many dimensions as the share is enough for; after a survey the ones that carry most of all heads."""
@@ -51,7 +51,7 @@ class NarrowHalf(Half):
         """The second moment of every head's output."""
         if plan is not None and set(plan.value_dims()) == {shape.head_dim}:
             return ()
-        return [Want("attention_out", "gram", weighted=True, blocks=shape.heads)]
+        return [Want("attention_out", "gram", weighted=self.weighted, blocks=shape.heads)]
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Turns each head's space so that the dimensions to be left come first, and leaves the others out."""
@@ -59,10 +59,10 @@ class NarrowHalf(Half):
         from lorap.core.narrow import decoders, head_spaces
         from lorap.model.heads import narrow_heads
 
-        if Want("attention_out", "gram", weighted=True).key not in seen.moments:
+        if Want("attention_out", "gram", weighted=self.weighted).key not in seen.moments:
             return
         groups = plan.kv_heads
-        moments = shrunk(seen.of("attention_out", weighted=True).products_of(), self.shrinkage)
+        moments = shrunk(seen.of("attention_out", weighted=self.weighted).products_of(), self.shrinkage)
         moments = moments.view(groups, -1, moments.shape[-1], moments.shape[-1])
         outputs = heads_of(seen.dense["o_proj"], groups, plan.heads)
         spaces = head_spaces(outputs, moments)
@@ -95,4 +95,4 @@ class NarrowHeads(Halved):
     @property
     def halves(self) -> tuple[Half, Half]:
         """The other half, and the narrow heads."""
-        return self.other("qk", self.qk), NarrowHalf(self.shrinkage)
+        return self.other("qk", self.qk), self.narrow
