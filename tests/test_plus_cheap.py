@@ -37,8 +37,8 @@ def through_heads(model: PreTrainedModel, windows: Tensor) -> tuple[Tensor, Tens
     model(input_ids=windows, use_cache=False)
     for hook in hooks:
         hook.remove()
-    columns = layer.self_attn.o_proj.weight.unflatten(1, (heads, -1))
-    added = torch.einsum("thd,ohd->tho", seen["inputs"].unflatten(1, (heads, -1)), columns)
+    columns, inputs = (found.view(len(found), heads, -1) for found in (layer.self_attn.o_proj.weight, seen["inputs"]))
+    added = torch.einsum("thd,ohd->tho", inputs, columns)
     return added, 1 / seen["stream"].square().mean(-1).flatten()
 
 

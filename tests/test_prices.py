@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 from lorap.core.budget import VO
 from lorap.data.corpora import pydoc_rows
 from lorap.data.windows import draw_windows
+from lorap.methods.awsvd import Awsvd
+from lorap.methods.joint_qk import JointQk
 from lorap.methods.prices import by_channels, by_factors_of_each, by_joint_rank, by_value_dims
-from lorap.methods.registry import registered
 from lorap.model.family import layer_shapes
 from lorap.model.folder import read_config, skeleton
 from lorap.model.layer_plan import LayerPlan, LayerShape
@@ -56,7 +57,7 @@ def test_factors_of_square_weights_lose_half_of_their_ranks_before_anything_is_s
 
 
 def test_an_untouched_pair_is_offered_at_its_dense_size_alone() -> None:
-    attention = registered("attention")["joint-qk"].model_validate({"vo": "none"})
+    attention = JointQk(vo="none")
     of = shape(2)
     assert attention.priced("vo", of, surveyed(of)) == [(64 * 64 + 64 * 32, 0.0)]
 
@@ -94,7 +95,7 @@ def test_factors_of_v_and_o_lose_about_what_their_price_says_and_narrow_heads_wo
 ) -> None:
     windows = draw_windows(load_tokenizer(stories), pydoc_rows("calibration"), 32, 128, seed=0)
     survey = survey_for(METHODS["lorap-fast"], stories, windows)
-    attention = registered("attention")["awsvd"].model_validate({})
+    attention = Awsvd()
     for index, layer in enumerate(survey):
         of = layer_shapes(skeleton(read_config(stories)))[index]
         dense = by_value_dims(of, layer)[0][0]
