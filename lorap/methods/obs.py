@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from lorap.core.water import Point
+from lorap.methods.part import Piece
+from lorap.methods.prices import by_channels
 from lorap.methods.refit import DenseTarget, moments_of_channels, of_channels
 from lorap.methods.removes_units import RemovesChannels
 from lorap.methods.seen import Want
@@ -49,6 +52,10 @@ class Obs(RemovesChannels):
         keep_units(layer, "channels", last.kept)
         set_linear(layer, "down_proj", last.weight.to(down.weight.dtype), down.bias)
         return {"channels": last.kept}
+
+    def priced(self, piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """What is left makes up for what goes."""
+        return by_channels(shape, layer)
 
     def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
         """An inverse, its updates until the plan's channels are left, and a refit at full width."""
