@@ -97,7 +97,7 @@ def test_steps_name_their_parts_and_stand_beside_the_first_method(spec: ReportSp
     parts = {name: [row[slot] for slot in ("attention", "ffn", "repair", "share")] for name, row in table.items()}
     assert parts["lorap"] == ["awsvd", "prune", "none", "uniform"]
     assert parts["lorap-plus"] == [
-        "joint-qk, storage pivoted, vo narrow-heads",
+        "joint-qk, token_weights relative, storage pivoted, vo narrow-heads",
         "obs",
         "refit, token_weights relative",
         "water-filling",

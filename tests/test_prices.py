@@ -8,13 +8,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from lorap.core.budget import VO
-from lorap.core.channels import channel_scores, left_out_errors
 from lorap.data.corpora import pydoc_rows
 from lorap.data.windows import draw_windows
 from lorap.methods.awsvd import Awsvd
 from lorap.methods.joint_qk import JointQk
-from lorap.methods.prices import by_channels, by_channels_left_out, by_factors_of_each, by_joint_rank, by_value_dims
-from lorap.methods.prune_channels import Prune
+from lorap.methods.prices import by_channels, by_factors_of_each, by_joint_rank, by_value_dims
 from lorap.model.family import layer_shapes
 from lorap.model.folder import read_config, skeleton
 from lorap.model.layer_plan import LayerPlan, LayerShape
@@ -34,14 +32,13 @@ def surveyed(of: LayerShape) -> dict[str, Tensor]:
         "vo": torch.ones(of.kv_heads, of.head_dim),
         "qk": torch.ones(min(of.stacked)),
         "ffn": torch.tensor([[96.0, 0.0], [48.0, 2.0]]),
-        "left_out": torch.arange(97.0),
     }
 
 
 def test_prices_go_from_the_dense_weights_down_and_no_error_falls_on_the_way() -> None:
     for groups in (1, 2, 4):
         of = shape(groups)
-        for priced in (by_channels, by_channels_left_out, by_value_dims, by_factors_of_each, by_joint_rank):
+        for priced in (by_channels, by_value_dims, by_factors_of_each, by_joint_rank):
             points = priced(of, surveyed(of))
             assert points[0][1] == 0
             sizes, errors = zip(*points, strict=True)
@@ -63,19 +60,6 @@ def test_an_untouched_pair_is_offered_at_its_dense_size_alone() -> None:
     attention = JointQk(vo="none")
     of = shape(2)
     assert attention.priced("vo", of, surveyed(of)) == [(64 * 64 + 64 * 32, 0.0)]
-
-
-def test_channels_left_out_lose_what_the_output_misses_without_them() -> None:
-    draw = torch.Generator().manual_seed(0)
-    tokens, down = (
-        torch.randn(50, 7, generator=draw) @ torch.randn(7, 7, generator=draw),
-        torch.randn(5, 7, generator=draw),
-    )
-    errors = left_out_errors(down, tokens.T @ tokens / 50)
-    order = ((tokens.square().mean(0)) * down.square().sum(0)).argsort()
-    for gone in range(8):
-        missed = tokens[:, order[:gone]] @ down[:, order[:gone]].T
-        torch.testing.assert_close(errors[gone], missed.square().sum(1).mean(), rtol=1e-4, atol=1e-4)
 
 
 def output_change(model: PreTrainedModel, index: int, ranks: dict[str, int], windows: Tensor) -> float:
@@ -124,25 +108,3 @@ def test_factors_of_v_and_o_lose_about_what_their_price_says_and_narrow_heads_wo
             narrow = next(error for size, error in by_value_dims(of, layer) if size <= share * dense)
             assert 0.8 < price / measured < 2
             assert narrow < 0.6 * measured
-
-
-@torch.no_grad()
-def test_channels_that_lorap_removes_lose_about_what_their_price_says(stories: Path) -> None:
-    windows = draw_windows(load_tokenizer(stories), pydoc_rows("calibration"), 32, 128, seed=0)
-    model = AutoModelForCausalLM.from_pretrained(stories, dtype=torch.float32).eval()
-    seen: dict[int, tuple[Tensor, ...]] = {}
-    for index, layer in enumerate(model.model.layers):
-        layer.mlp.register_forward_pre_hook(lambda _, args, at=index: seen.update({at: args}))
-        layer.mlp.down_proj.register_forward_pre_hook(lambda _, args, at=index: seen.update({at: (*seen[at], *args)}))
-        layer.register_forward_hook(lambda _, __, out, at=index: seen.update({at: (*seen[at], out)}))
-    model(input_ids=windows, use_cache=False)
-    of = layer_shapes(model)[0]
-    for index, survey in enumerate(survey_for(METHODS["lorap-fast"], stories, windows)):
-        mlp, (read, hidden, stream) = model.model.layers[index].mlp, (part.flatten(0, 1) for part in seen[index])
-        sizes = read.norm(dim=0), hidden.norm(dim=0)
-        order = channel_scores(mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight, *sizes).argsort()
-        prices = dict(Prune().priced("ffn", of, survey))
-        for gone in (of.channels // 4, of.channels // 2):
-            missed = hidden[:, order[:gone]] @ mlp.down_proj.weight[:, order[:gone]].T
-            measured = float((missed.square().mean(1) / stream.square().mean(1)).mean())
-            assert 0.95 < measured / prices[3 * 64 * (of.channels - gone)] < 1.5

@@ -12,7 +12,7 @@ from lorap.errors import LorapError, first_line
 from lorap.files import new_file
 from lorap.settings.method import Scores
 
-FIELDS = ("ffn", "left_out", "vo", "qk", "weight")  # of a layer, see ``surveying.survey_model``
+FIELDS = ("ffn", "vo", "qk", "weight")  # of a layer, see ``surveying.survey_model``
 
 
 def write_survey(path: Path, layers: Sequence[Mapping[str, Tensor]]) -> None:

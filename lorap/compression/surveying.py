@@ -20,7 +20,6 @@ from lorap.compression.loop import LayerLoop
 from lorap.compression.passing import passing, spread, token_weights
 from lorap.compression.store import Store
 from lorap.compression.survey_file import Surveyed
-from lorap.core.channels import left_out_errors
 from lorap.core.joint import joint_spectrum, shrunk
 from lorap.core.narrow import head_spaces
 from lorap.core.statistics import Moments
@@ -61,9 +60,8 @@ def survey_model(
 
     Returns:
         For each layer, errors relative to the residual stream behind it: ``ffn`` (points, 2), channels and the error
-        with so many once they make up for the others; ``left_out`` (channels + 1,), the error without so many and with
-        nothing made up for; ``vo`` (groups, d), what each dimension of each head carries; ``qk`` (most,), what each
-        joint rank carries; and ``weight`` (), the divergence of the model's output for an error of 1.
+        with so many; ``vo`` (groups, d), what each dimension of each head carries; ``qk`` (most,), what each joint
+        rank carries; and ``weight`` (), the divergence of the model's output for an error of 1.
 
     Raises:
         LorapError: The model cannot be read, ids do not fit, or activations are not finite.
@@ -149,7 +147,6 @@ def curves(
             counts.append(len(step.kept))
             lost.append(step.cost / hidden)
     return {
-        "left_out": left_out_errors(down, gram).cpu() / hidden,
         "ffn": torch.stack([torch.tensor(counts, dtype=torch.float32), torch.stack(lost).cumsum(0).cpu()], 1),
         "vo": head_spaces(outputs, heads).values.float().cpu() / hidden,
         "qk": joint.float().cpu() * weight / hidden,

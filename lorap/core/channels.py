@@ -20,22 +20,6 @@ def channel_scores(gate: Tensor, up: Tensor, down: Tensor, input_scale: Tensor, 
     return rows[0] + rows[1] + columns
 
 
-def left_out_errors(down: Tensor, moment: Tensor) -> Tensor:
-    """What an FFN's output loses without so many channels, and with nothing to make up for them: (channels + 1,).
-
-    Those go first that carry least by themselves: tr(W_S K_SS W_S^T) for growing sets S of channels.
-
-    Args:
-        down: W, (out, channels).
-        moment: K = E[z z^T], (channels, channels).
-    """
-    carried = (down.T @ down) * moment
-    order = carried.diagonal().argsort(stable=True)
-    carried = carried[order][:, order]
-    added = 2 * carried.tril(-1).sum(1) + carried.diagonal()
-    return torch.cat([added.new_zeros(1), added.cumsum(0)])
-
-
 def kept_units(scores: Tensor, count: int, keep_least: float = 0) -> Tensor:
     """Indices of the ``count`` units with the highest scores, channels or heads, ascending: (count,), int64.
 

@@ -5,9 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from lorap.core.water import Point
-from lorap.methods.part import Piece
-from lorap.methods.prices import by_channels
 from lorap.methods.refit import DenseTarget, moments_of_channels, of_channels
 from lorap.methods.removes_units import RemovesChannels
 from lorap.methods.seen import Want
@@ -28,7 +25,7 @@ class Obs(RemovesChannels):
 
     name: Literal["obs"] = "obs"
     selection_ridge: SelectionRidge = 0.3
-    dense_target: DenseTarget = 0.5
+    dense_target: DenseTarget = 0.25
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Moments of the channels, with themselves and with what the stream lacks."""
@@ -52,10 +49,6 @@ class Obs(RemovesChannels):
         keep_units(layer, "channels", last.kept)
         set_linear(layer, "down_proj", last.weight.to(down.weight.dtype), down.bias)
         return {"channels": last.kept}
-
-    def priced(self, piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
-        """What is left makes up for what goes."""
-        return by_channels(shape, layer)
 
     def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
         """An inverse, its updates until the plan's channels are left, and a refit at full width."""

@@ -18,16 +18,9 @@ if TYPE_CHECKING:
 
 
 def by_channels(shape: LayerShape, layer: "Layer") -> list[Point]:
-    """The FFN with fewer channels, which make up for the others."""
+    """The FFN with fewer channels."""
     hidden = shape.sizes["gate_proj"][1]
     return [(3 * hidden * int(channels), error) for channels, error in layer["ffn"].tolist()]
-
-
-def by_channels_left_out(shape: LayerShape, layer: "Layer") -> list[Point]:
-    """The FFN with fewer channels, which stay as they are; at least one."""
-    hidden = shape.sizes["gate_proj"][1]
-    lost = layer["left_out"].tolist()[:-1]
-    return [(3 * hidden * (len(lost) - gone), error) for gone, error in enumerate(lost)]
 
 
 def by_value_dims(shape: LayerShape, layer: "Layer") -> list[Point]:

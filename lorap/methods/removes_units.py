@@ -5,9 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorap.core.budget import ROUNDING, removed_positions
-from lorap.core.water import Point
 from lorap.methods.part import Piece, Slot, Treatment
-from lorap.methods.prices import by_channels_left_out
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 
@@ -60,10 +58,6 @@ class RemovesChannels(RemovesUnits):
     ) -> LayerPlan:
         """As many channels as the share is enough for, at least one."""
         return replace(plan, channels=max(1, int(shares["ffn"] * shape.channels + ROUNDING)))
-
-    def priced(self, piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
-        """What goes is lost: nothing is made up for."""
-        return by_channels_left_out(shape, layer)
 
 
 class RemovesHeads(RemovesUnits):
