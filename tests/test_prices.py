@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers import LlamaConfig, PreTrainedModel
 
 from lorap.core.budget import VO
 from lorap.data.corpora import pydoc_rows
@@ -14,11 +14,12 @@ from lorap.methods.awsvd import Awsvd
 from lorap.methods.joint_qk import JointQk
 from lorap.methods.prices import by_channels, by_factors_of_each, by_joint_rank, by_value_dims
 from lorap.model.family import layer_shapes
-from lorap.model.folder import read_config, skeleton
+from lorap.model.folder import load_model, skeleton
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.tokenizer import load_tokenizer
 from tests.compare import survey_for
 from tests.conftest import SMALL
+from tests.plain import Seen, factors
 from tests.rival_methods import METHODS
 
 
@@ -65,25 +66,25 @@ def test_an_untouched_pair_is_offered_at_its_dense_size_alone() -> None:
 def output_change(model: PreTrainedModel, index: int, ranks: dict[str, int], windows: Tensor) -> float:
     """How far a layer's attention moves when v and o become factors, relative to the residual stream."""
     layer = model.model.layers[index]
-    seen: dict[str, Tensor] = {}
+    passed: dict[str, Tensor] = {}
+    dense = {name: getattr(layer.self_attn, name) for name in ranks}
+    seen = {name: Seen(linear, False) for name, linear in dense.items()}
 
     def run() -> Tensor:
         model(input_ids=windows, use_cache=False)
-        return seen["out"]
+        return passed["out"]
 
     hooks = [
-        layer.self_attn.v_proj.register_forward_pre_hook(lambda _, args: seen.update(v_proj=args[0])),
-        layer.self_attn.o_proj.register_forward_pre_hook(lambda _, args: seen.update(o_proj=args[0])),
-        layer.self_attn.register_forward_hook(lambda *args: seen.update(out=args[2][0])),
-        layer.post_attention_layernorm.register_forward_pre_hook(lambda _, args: seen.update(middle=args[0])),
+        *(linear.register_forward_hook(seen[name]) for name, linear in dense.items()),
+        layer.self_attn.register_forward_hook(lambda *args: passed.update(out=args[2][0])),
+        layer.post_attention_layernorm.register_forward_pre_hook(lambda _, args: passed.update(middle=args[0])),
     ]
-    before, middle = run(), seen["middle"]
+    before, middle = run(), passed["middle"]
     for name, rank in ranks.items():
-        linear = getattr(layer.self_attn, name)
-        scale = seen[name].flatten(0, 1).square().mean(0).sqrt()
-        u, s, vh = torch.linalg.svd(linear.weight * scale, full_matrices=False)
-        linear.weight.copy_(u[:, :rank] * s[:rank] @ vh[:rank] / scale)
+        setattr(layer.self_attn, name, factors(dense[name], rank, "awsvd", seen[name]))
     after = run()
+    for name, linear in dense.items():
+        setattr(layer.self_attn, name, linear)
     for hook in hooks:
         hook.remove()
     return float(((after - before).square().mean(-1) / middle.square().mean(-1)).mean())
@@ -95,14 +96,12 @@ def test_factors_of_v_and_o_lose_about_what_their_price_says_and_narrow_heads_wo
 ) -> None:
     windows = draw_windows(load_tokenizer(stories), pydoc_rows("calibration"), 32, 128, seed=0)
     survey = survey_for(METHODS["lorap-fast"], stories, windows)
-    attention = Awsvd()
-    for index, layer in enumerate(survey):
-        of = layer_shapes(skeleton(read_config(stories)))[index]
+    attention, model = Awsvd(), load_model(stories)
+    for index, (layer, of) in enumerate(zip(survey, layer_shapes(model), strict=True)):
         dense = by_value_dims(of, layer)[0][0]
         for share in (0.75, 0.5, 0.25):
             plan = attention.fitted(LayerPlan.dense(of), of, {"qk": 1.0, "vo": share}, layer)
             ranks = {name: rank for name in VO if (rank := plan.ranks[name])}
-            model = AutoModelForCausalLM.from_pretrained(stories, dtype=torch.float32).eval()
             measured = output_change(model, index, ranks, windows)
             price = next(error for size, error in by_factors_of_each(of, layer) if size <= share * dense)
             narrow = next(error for size, error in by_value_dims(of, layer) if size <= share * dense)

@@ -44,13 +44,17 @@ class WaterFilling(Share):
         pieces = [(piece, treatment) for treatment in treatments for piece in treatment.pieces]
         curves = {
             (index, piece): [(size, weight * self._of_piece(piece) * error) for size, error in
-                             error_curve(piece, treatment, shapes[index], scores[index], self.floor)]
+                             self._above_floor(treatment.priced(piece, shapes[index], scores[index]))]
             for index, weight in enumerate(self._of_layers(scores))
             for piece, treatment in pieces
         }  # fmt: skip
         budget = (1 - sparsity) * sum(curve[0][0] for curve in curves.values())
         self._require(curves, sparsity, budget)
         return _rounded(treatments, shapes, scores, curves, budget)
+
+    def _above_floor(self, points: Sequence[Point]) -> list[Point]:
+        """Those with no less than the floor's share of the dense size, which is the first."""
+        return [point for point in points if point[0] >= self.floor * points[0][0]]
 
     def _of_layers(self, scores: Sequence[Mapping[str, "Tensor"]]) -> list[float]:
         """What an error counts in each layer: later ones are not made up for by the layers behind them."""
@@ -71,22 +75,6 @@ class WaterFilling(Share):
                 f"share {self.name}: at least {self.floor:g} of every piece stays, so that sparsity {sparsity:g} is "
                 f"out of reach; the nearest is {nearest:.4f}, or lower --floor"
             )
-
-
-def error_curve(
-    piece: Piece, treatment: Treatment, shape: LayerShape, layer: Mapping[str, "Tensor"], floor: float
-) -> list[Point]:
-    """Parameters of a piece and its surveyed error, from the dense size down to the floor.
-
-    Args:
-        piece: Which one.
-        treatment: What makes it smaller.
-        shape: The dense layer.
-        layer: The survey's, see ``compression.surveying``.
-        floor: The least share of the dense size.
-    """
-    points = treatment.priced(piece, shape, layer)
-    return [point for point in points if point[0] >= floor * points[0][0]]
 
 
 def _rounded(
