@@ -25,7 +25,7 @@ class Obs(RemovesChannels):
 
     name: Literal["obs"] = "obs"
     selection_ridge: SelectionRidge = 0.3
-    dense_target: DenseTarget = 0.5
+    dense_target: DenseTarget = 0.25
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Moments of the channels, with themselves and with what the stream lacks."""

@@ -33,7 +33,7 @@ class Refit(Repair):
 
     name: Literal["refit"] = "refit"
     ridge: Ridge = 1
-    dense_target: DenseTarget = 0.5
+    dense_target: DenseTarget = 0.25
     token_weights: TokenWeights = "relative"
 
     def planned(self, plan: LayerPlan, shape: LayerShape) -> LayerPlan:
