@@ -117,7 +117,7 @@ class UntouchedHalf(Half):
 
     def priced(self, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
         """The dense size alone."""
-        return [(sum(out * inp for out, inp in (shape.sizes[name] for name in self.names)), 0.0)]
+        return [(shape.parameters_of(self.names), 0.0)]
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Nothing."""

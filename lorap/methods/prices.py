@@ -38,7 +38,7 @@ def by_factors_of_each(shape: LayerShape, layer: "Layer") -> list[Point]:
     weight, and the output loses what both leave out. So half of a square weight's ranks go before anything is saved.
     """
     lost = _lost_values(layer)
-    dims, dense = len(lost) - 1, sum(out * inp for out, inp in (shape.sizes[name] for name in VO))
+    dims, dense = len(lost) - 1, shape.parameters_of(VO)
     left = [break_even_rank(shape.sizes[name]) / min(shape.sizes[name]) for name in VO]
     return [(dense, 0.0)] + [
         (dense * dim / dims, sum(lost[dims - int(dim * most)] for most in left)) for dim in range(dims - 1, 0, -1)

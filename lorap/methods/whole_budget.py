@@ -44,7 +44,7 @@ class WholeBudget(Middle):
         for index in inside:
             plans[index] = attention.nearest(plans[index], shapes[index], ratio)
         excess = sum(plan.stored(shape) for plan, shape in zip(plans, shapes, strict=True)) - (1 - sparsity) * dense
-        wide = sum(_weights(shapes[index]) for index in inside)
+        wide = sum(shapes[index].parameters_of(FFN) for index in inside)
         if excess >= wide:
             nearest = math.floor((sparsity - (excess - wide) / dense) * 1e4) / 1e4  # rounded up, it would not work
             ends = "" if len(inside) == len(shapes) else ", or lower --skip-first and --skip-last"
@@ -55,8 +55,3 @@ class WholeBudget(Middle):
         for index in inside:
             plans[index] = ffn.fitted(plans[index], shapes[index], {"ffn": min(1, 1 - excess / wide)}, {})
         return plans
-
-
-def _weights(shape: LayerShape) -> int:
-    """Of a layer's FFN."""
-    return sum(out * inp for out, inp in (shape.sizes[name] for name in FFN))

@@ -1,6 +1,6 @@
 """What one decoder layer is, and what it becomes; no torch here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
@@ -54,7 +54,11 @@ class LayerShape:
     @property
     def parameters(self) -> int:
         """Weights of the seven projections."""
-        return sum(out * inp for out, inp in self.sizes.values())
+        return self.parameters_of(self.sizes)
+
+    def parameters_of(self, names: Iterable[str]) -> int:
+        """Weights of some projections."""
+        return sum(out * inp for out, inp in (self.sizes[name] for name in names))
 
 
 @dataclass(frozen=True)

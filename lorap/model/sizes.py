@@ -84,7 +84,7 @@ def read_sizes(file: Path) -> Sizes:
         shape.channels,
         raw["num_hidden_layers"],
         raw["vocab_size"],
-        sum(out * inp for out, inp in (shape.sizes[name] for name in ATTENTION)),
+        shape.parameters_of(ATTENTION),
         bool(raw.get("tie_word_embeddings")),
         dtype,
     )
