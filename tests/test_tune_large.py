@@ -66,6 +66,14 @@ def test_a_run_says_rows_steps_and_memory_first(
     assert re.search(line + "; where it runs out, lower --micro-batch", capsys.readouterr().err, re.MULTILINE)
 
 
+def test_a_learning_rate_that_only_rises_is_reported(
+    small: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for steps, told in ((2, False), (3, True)):
+        tuned(spec_of(warmup_steps=steps), small, text, tmp_path / str(steps), quiet=False)
+        assert ("never gets out of its warm-up, lower --warmup-steps" in capsys.readouterr().err) == told
+
+
 def test_a_command_that_has_no_room_leaves_nothing_behind(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "free_memory", lambda device: 10_000)
     line = refused("tune", "--model", "model", "--data", "book.txt", "--out", "a", "--device", "cpu")

@@ -32,11 +32,12 @@ class Start(TrainerCallback):
             return
         done = f", {state.global_step} of them done" if state.global_step else ""
         rows = len(kwargs["train_dataloader"].dataset)
-        short = "; where it runs out, lower --micro-batch or add --gradient-checkpointing"
-        print(
+        line = (
             f"lorap: tunes on {rows} rows in {state.max_steps} steps of {self.batch}{done}, on {self.where}: takes up "
             f"to {self.most / GIB:.1f} GiB there, {self.free / GIB:.1f} GiB are free"
-            f"{short if self.most > self.free else ''}",
-            file=sys.stderr,
-            flush=True,
         )
+        if self.most > self.free:
+            line += "; where it runs out, lower --micro-batch or add --gradient-checkpointing"
+        if args.warmup_steps >= state.max_steps:
+            line += "; the learning rate never gets out of its warm-up, lower --warmup-steps"
+        print(line, file=sys.stderr, flush=True)
