@@ -61,7 +61,7 @@ def test_a_folder_of_the_first_format_exports_and_is_a_plan_of_today(tmp_path: P
     ids = load_file(FORMAT1 / "expected.safetensors")["input_ids"]
     assert total_variation(load_model(FORMAT1), stock, ids) < 1e-5
     shape = layer_shapes(skeleton(base_of(FORMAT1)))[0]
-    plan = LayerPlan.from_dict(json.loads((FORMAT1 / "config.json").read_text())["lorap"]["layers"][0], shape)
+    plan = LayerPlan.from_dict(json.loads((FORMAT1 / "config.json").read_text())["lorap"]["layers"][0], shape, 0)
     assert (plan.kv_heads, plan.heads, plan.value_dim, plan.shared, plan.biases) == (2, 4, 8, (), ())
 
 

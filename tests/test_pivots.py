@@ -76,7 +76,7 @@ def test_pivots_buy_a_higher_rank_with_the_same_numbers(family: str, share: floa
     plans = [JointQk.model_validate({"vo": "none", "storage": storage}).fitted(dense, shape, {"qk": share, "vo": 1}, {})
              for storage in ("pivoted", "factors")]  # fmt: skip
     for plan in plans:
-        plan.require(shape)
+        plan.require(shape, 0)
         weights = sum(out * inp for out, inp in (shape.sizes[name] for name in ("q_proj", "k_proj")))
         assert plan.stored(shape) <= shape.parameters - weights + share * weights + 1e-6
     pivots, factors = (plan.ranks["q_proj"] or 10**6 for plan in plans)
@@ -95,14 +95,14 @@ def low_rank_plan() -> tuple[LayerPlan, LayerShape]:
 )
 def test_pivots_that_are_not_the_rows_of_a_right_factor_are_refused(pivots: object) -> None:
     plan, shape = low_rank_plan()
-    assert LayerPlan.from_dict(plan.as_dict(), shape) == plan
-    with pytest.raises(LorapError, match=r"^plan of a layer: "):
-        LayerPlan.from_dict(plan.as_dict() | {"pivots": pivots}, shape)
+    assert LayerPlan.from_dict(plan.as_dict(), shape, 7) == plan
+    with pytest.raises(LorapError, match=r"^layer 7: "):
+        LayerPlan.from_dict(plan.as_dict() | {"pivots": pivots}, shape, 7)
 
 
 def test_a_plan_of_the_second_format_is_read_where_it_has_factors() -> None:
     plan, shape = low_rank_plan()
     old = {key: value for key, value in plan.as_dict().items() if key != "pivots"} | {"storage": {}}
-    assert LayerPlan.from_dict(old, shape).pivots == {}
+    assert LayerPlan.from_dict(old, shape, 7).pivots == {}
     with pytest.raises(LorapError, match="damaged"):
-        LayerPlan.from_dict(old | {"storage": {"q_proj": "pivoted"}}, shape)
+        LayerPlan.from_dict(old | {"storage": {"q_proj": "pivoted"}}, shape, 7)

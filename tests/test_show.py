@@ -81,7 +81,7 @@ def test_what_is_nothing_or_damaged_is_an_error_of_one_line(work: Path, small: P
     config = json.loads((small / "config.json").read_text())
     damages: list[tuple[object, str]] = [
         (config | {"lorap": {"layers": 3}}, "lorap.layers: expected"),
-        (config | {"lorap": {"layers": [{"channels": -1}]}}, "plan of a layer: "),
+        (config | {"lorap": {"layers": [{"channels": -1}]}}, "layer 0: (-1, "),
         (config | {"hidden_size": "wide"}, "hidden_size: got 'wide', expected a whole number"),
         ([], "no JSON object"),
     ]

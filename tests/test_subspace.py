@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lorap.core.subspace import chebyshev, filtered_subspace, orthonormal, spread
+from lorap.core.subspace import chebyshev, estimated_edges, filtered_subspace, orthonormal
 
 SIZE = 160
 
@@ -96,7 +96,7 @@ def test_nearly_dependent_vectors_become_orthonormal() -> None:
 
 def test_quantiles_of_a_spectrum_are_estimated() -> None:
     values = falling(1.0)
-    largest, last, edge = spread(gram_of(values), 40, 60)
+    largest, last, edge = estimated_edges(gram_of(values), 40, 60)
     assert float(values[0]) <= largest <= 1.05 * float(values[0])
     assert float(values[50]) < last < float(values[30])
     assert float(values[66]) < edge < last

@@ -149,7 +149,7 @@ def _layers(file: Path, config: dict[str, Any]) -> tuple[LayerShape, list[LayerP
         raise LorapError(f"{file}: {SECTION}.layers: expected the plan of every layer")
     try:
         shape = dense_shape(config)
-        return shape, [LayerPlan.from_dict(layer, shape) for layer in layers]
+        return shape, [LayerPlan.from_dict(layer, shape, index) for index, layer in enumerate(layers)]
     except (KeyError, TypeError, ArithmeticError) as error:
         raise LorapError(f"{file}: sizes of the original model are missing or damaged ({error})") from error
     except LorapError as error:

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from lorap.artifacts.description import CONFIG, SECTION, plans_of
-from lorap.model.layer_plan import FFN, PROJECTIONS, VALUES, LayerPlan, LayerShape
+from lorap.methods.low_rank import PAIRS
+from lorap.model.layer_plan import FFN, PROJECTIONS, LayerPlan, LayerShape
 from lorap.model.sizes import read_raw_config, read_sizes
 
-PIECES = {"q, k": ("q_proj", "k_proj"), "v, o": VALUES, "FFN": FFN}
+PIECES = {"q, k": PAIRS["qk"], "v, o": PAIRS["vo"], "FFN": FFN}
 RANK = "rank of {}"
 UNITS = ("heads", "channels", *map(RANK.format, PIECES))
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from lorap.compression.loop import LayerLoop
-from lorap.compression.passing import spread
+from lorap.compression.passing import some_windows
 from lorap.core.attention_metric import Attended, key_metric, pulled_back, query_metric
 from lorap.core.factorise import in_float64
 from lorap.core.joint import block_roots
-from lorap.model.attending import attended, jacobians, record_call, rotations
+from lorap.model.attending import attended, jacobians, record_call
 from lorap.model.family import linear
 
 
@@ -30,19 +30,19 @@ def attention_metrics(loop: LayerLoop, index: int, layer: nn.Module, windows: in
     run, chosen = partial(loop.window_outputs, index, layer), chosen_windows(loop, windows)
     output = linear(layer, "o_proj").weight.float()
     sums: dict[str, Tensor] = {}
-    turned: dict[str, Tensor] = {}
     for window in chosen[:, None]:
         window = window.to(loop.device)
-        call = record_call(layer, partial(run, window))
-        turned = turned or rotations(layer, run, window, call)
-        found = _metrics(attended(call), jacobians(layer, run, window, call, turned), output)
+        with torch.enable_grad():
+            call = record_call(layer, partial(run, window))
+            turned = jacobians(call)
+        found = _metrics(attended(call), turned, output)
         sums = {name: sums[name] + metric if sums else metric for name, metric in found.items()}
     return {name: metric / chosen[..., 0].numel() for name, metric in sums.items()}
 
 
 def chosen_windows(loop: LayerLoop, count: int) -> Tensor:
     """Some of the windows that reach a layer, spread over all: (count, tokens, hidden)."""
-    return spread(loop.streams["compressed"], count)
+    return some_windows(loop.streams["compressed"], count)
 
 
 @torch.no_grad()

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from lorap.compression.loop import LayerLoop
-from lorap.compression.passing import passing, spread, token_weights
-from lorap.core.water import COPIES
+from lorap.compression.passing import passing, some_windows, token_weights
 from lorap.model.family import linear
 from lorap.model.head import fill_head
+from lorap.settings.schema import COPIES
 
 
 class Copies:
@@ -29,7 +29,7 @@ class Copies:
 
     def windows_of(self, stream: Tensor) -> Tensor:
         """The chosen windows of a stream: (windows, tokens, hidden)."""
-        return spread(stream, self.count)
+        return some_windows(stream, self.count)
 
     def advance(self, index: int, layer: nn.Module, inputs: Tensor, squares: Tensor) -> None:
         """Carries all copies through a layer, and adds one that lost this layer's least channels.
@@ -38,7 +38,7 @@ class Copies:
             index: Number of the layer.
             layer: The dense layer.
             inputs: Of the chosen windows.
-            squares: The mean squares of the channels, (channels,).
+            squares: The weighted mean squares of the channels, (channels,).
         """
         loop = self.loop
         for copy in self.streams:

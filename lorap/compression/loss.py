@@ -25,8 +25,9 @@ def layer_errors(layer: nn.Module, treatments: tuple[Treatment, Treatment], seen
         seen: The weights as they were, the units that were kept, and what the metric of their norm is made of.
 
     Returns:
-        ``errors`` in the norm that the treatment minimises, ``plain_errors`` in the Frobenius norm. A projection whose
-        outputs or inputs mean something else now, such as those of narrower heads, has neither.
+        ``errors`` in the norm that the treatment minimises, where it is one of a weight alone, ``plain_errors`` in the
+        Frobenius norm. A projection whose outputs or inputs mean something else now, such as those of narrower heads,
+        has neither.
     """
     found: dict[str, dict[str, Tensor]] = {"errors": {}, "plain_errors": {}}
     for name in PROJECTIONS:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lorap.errors import LorapError
 from lorap.model.family import projection
 from lorap.model.layer_plan import READERS
 
@@ -58,6 +60,39 @@ def passing(
     return seen
 
 
+def require_plain_stream(layer: nn.Module, run: Callable[[Tensor], Tensor], window: Tensor) -> None:
+    """Makes sure that a layer adds its attention to the stream, then its FFN, which reads that sum.
+
+    Args:
+        layer: A dense decoder layer.
+        run: Passes windows through it.
+        window: What comes in: (1, tokens, hidden).
+
+    Raises:
+        LorapError: A norm stands behind a sub-layer, or both read the same stream.
+    """
+    added: list[Tensor] = []
+    hook = layer.mlp.register_forward_hook(lambda module, arguments, output: added.append(output))  # type: ignore[union-attr]
+    seen = passing(layer, partial(run, window), ["ffn_in"], to_the_end=True)
+    hook.remove()
+    plain = _close(seen["middle"] + added[0], seen["output"])
+    if plain:
+        skip_attention(layer)
+        plain = _close(passing(layer, partial(run, seen["middle"]), ["ffn_in"])["ffn_in"], seen["ffn_in"])
+        restore_attention(layer)
+    if not plain:
+        raise LorapError(
+            f"{type(layer).__name__}: does not add its attention to the stream and then its FFN, which refits and "
+            "surveys count on; choose a method without them, such as lorap"
+        )
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    """Whether two tensors are equal up to rounding in their own precision."""
+    off = (found - expected).float().abs().max()
+    return bool(off <= 8 * torch.finfo(expected.dtype).eps * expected.float().abs().max())
+
+
 def skip_attention(layer: nn.Module) -> None:
     """Has a layer take what comes in for the stream behind its attention, until ``restore_attention``."""
 
@@ -72,7 +107,7 @@ def restore_attention(layer: nn.Module) -> None:
     vars(layer.self_attn).pop("forward", None)
 
 
-def spread(windows: Tensor, count: int) -> Tensor:
+def some_windows(windows: Tensor, count: int) -> Tensor:
     """So many of some windows, spread evenly over all, or every one: (count, ...)."""
     return windows[torch.linspace(0, len(windows) - 1, min(count, len(windows))).long()]
 

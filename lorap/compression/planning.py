@@ -100,8 +100,8 @@ def allot(method: Method, shapes: Sequence[LayerShape], sparsity: float, scores:
     plans = method.share.allot(method.treatments, shapes, sparsity, scores)
     if repair := method.repair:
         plans = [repair.planned(plan, shape) for plan, shape in zip(plans, shapes, strict=True)]
-    for plan, shape in zip(plans, shapes, strict=True):
-        plan.require(shape)
+    for index, (plan, shape) in enumerate(zip(plans, shapes, strict=True)):
+        plan.require(shape, index)
     return plans
 
 

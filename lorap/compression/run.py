@@ -1,6 +1,7 @@
 """Compression of a whole model: the published order of work (method.md, 2), any method."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from lorap.compression.few_tokens import warn_of_few_tokens
 from lorap.compression.joint_errors import attention_modules, joint_errors
 from lorap.compression.loop import LayerLoop
 from lorap.compression.loss import Errors, layer_errors
-from lorap.compression.passing import restore_attention
+from lorap.compression.passing import require_plain_stream, restore_attention
 from lorap.compression.planning import Plan
 from lorap.compression.progress import DONE, Progress
 from lorap.compression.scoring import plan_for
@@ -69,6 +70,7 @@ def compress(
     loop = LayerLoop(
         plan.dense, model, input_ids, dtype, device, spec.at_once(), store, measured["dense"] > 0, measured
     )
+    counts_on_stream = measured["dense"] > 0 or any(want.settles_attention for some in wants for want in some)
     place = out if unfinished is None or spec.form == "dense" else unfinished  # factors are lost in the dense form
     progress = Progress(place, plan.compressed)
 
@@ -78,6 +80,8 @@ def compress(
                 loop.advance(index, layer, "dense")
                 loop.advance(index, progress.layer(index, dtype, device))
                 continue
+            if counts_on_stream and index == progress.earlier:
+                require_plain_stream(layer, partial(loop.window_outputs, index, layer), loop.streams["compressed"][:1])
             errors = compress_layer(loop, index, layer, plan, spec.method)
             if spec.form == "dense":
                 multiply_out(layer)

@@ -41,9 +41,11 @@ def plan_for(
     config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
     if config.dtype not in DTYPES.values():
         raise LorapError(f"{model}: dtype {config.dtype}, expected one of {', '.join(DTYPES)}; choose one with --dtype")
-    scores = survey
-    if spec.method.swept and input_ids is not None:
-        scores = score_units(spec, model, config, input_ids, device, quiet, beside)
+    surveyed = spec.method.share.surveyed
+    scores = survey if surveyed else ()
+    if spec.method.swept and input_ids is not None and (scores or not surveyed):
+        swept = score_units(spec, model, config, input_ids, device, quiet, beside)
+        scores = [{**known, **found} for known, found in zip(scores, swept, strict=True)] if surveyed else swept
     return plan_model(config, spec.method, spec.sparsity, spec.form, scores)
 
 

@@ -17,7 +17,7 @@ from lorap.compression.attention_metrics import attention_metrics
 from lorap.compression.copies import Copies
 from lorap.compression.few_tokens import warn_of_few_tokens
 from lorap.compression.loop import LayerLoop
-from lorap.compression.passing import passing, spread, token_weights
+from lorap.compression.passing import passing, require_plain_stream, some_windows, token_weights
 from lorap.compression.store import Store
 from lorap.compression.survey_file import Surveyed
 from lorap.core.joint import joint_spectrum, shrunk
@@ -67,7 +67,7 @@ def survey_model(
         LorapError: The model cannot be read, ids do not fit, or activations are not finite.
     """
     if spec.survey.windows:
-        input_ids = spread(input_ids, spec.survey.windows)
+        input_ids = some_windows(input_ids, spec.survey.windows)
     config = read_config(model)
     config.dtype = DTYPES.get(spec.dtype) or config.dtype or torch.float32
     dense = skeleton(config)
@@ -80,6 +80,8 @@ def survey_model(
     found = []
     for index, layer in tqdm(loop, total=len(loop), desc="survey", unit="layer", disable=quiet):
         before = copies.windows_of(loop.streams["compressed"])
+        if not index:
+            require_plain_stream(layer, partial(loop.window_outputs, index, layer), before[:1])
         seen = surveyed.layer(index)
         if seen is None:
             seen = _survey_layer(loop, index, layer, shape[index], spec)
@@ -96,7 +98,7 @@ def survey_model(
 def _survey_layer(
     loop: LayerLoop, index: int, layer: nn.Module, shape: LayerShape, spec: SurveySpec
 ) -> dict[str, Tensor]:
-    """The curves of a layer, and the mean ``squares`` of its channels, (channels,); its windows have passed it then."""
+    """The curves of a layer, and the weighted mean ``squares`` of its channels, (channels,); its windows pass it."""
     metrics = attention_metrics(loop, index, layer, spec.survey.metric_windows)
     moments, weight = _sweep(loop, index, layer, shape)
     if not all(bool(moment.is_finite()) for moment in moments.values()):

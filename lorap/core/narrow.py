@@ -8,6 +8,8 @@ from torch import Tensor
 from lorap.core.factorise import eigenvectors, in_float64
 from lorap.core.joint import block_roots
 
+FLOOR = 1e-10  # of the largest variance of what is left of a head, for what is always 0
+
 
 @dataclass(frozen=True)
 class HeadSpaces:
@@ -44,13 +46,15 @@ def decoders(encoder: Tensor, moments: Tensor) -> Tensor:
 
     Args:
         encoder: P of a key-value head, (r, d).
-        moments: S_h of the query heads that read it, (ratio, d, d), positive definite.
+        moments: S_h of the query heads that read it, (ratio, d, d). What they lack entirely is decoded as nothing.
 
     Returns:
         (ratio, d, r), float64.
     """
     seen = in_float64(moments) @ in_float64(encoder).T
     small = in_float64(encoder) @ seen
+    diagonal = small.diagonal(dim1=-2, dim2=-1)
+    diagonal += FLOOR * diagonal.amax(-1, keepdim=True)
     return torch.linalg.solve(small.transpose(-1, -2), seen.transpose(-1, -2)).transpose(-1, -2)
 
 

@@ -57,5 +57,6 @@ def pivot_rows(lefts: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
         swapped, _, _ = torch.linalg.lu(left @ free[:, :count])
         taken.append(swapped.argmax(0)[:count])
         spanned = torch.cat([spanned, left[taken[-1]]])
-        free = torch.linalg.qr(spanned.T, mode="complete").Q[:, len(spanned) :]
+        if len(spanned) < rank:
+            free = torch.linalg.qr(spanned.T, mode="complete").Q[:, len(spanned) :]
     return taken

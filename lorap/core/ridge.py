@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from lorap.core.factorise import in_float64
+
 FLOOR = 1e-7  # of the mean of a Gram matrix's diagonal, for features that are always 0
 FLOAT32_SOLVES = 1e-2  # with at least this ridge the scaled system is solved in float32
 
@@ -25,13 +27,13 @@ def refit(weight: Tensor, cross: Tensor, gram: Tensor, ridge: float) -> Tensor:
     Raises:
         torch.linalg.LinAlgError: K is not positive definite, and there is no ridge that makes it so.
     """
-    work = torch.float32 if ridge >= FLOAT32_SOLVES else torch.float64
+    work = torch.Tensor.float if ridge >= FLOAT32_SOLVES else in_float64
     scale = unit_scale(gram)
-    scaled = (gram / scale / scale[:, None]).to(work)
+    scaled = work(gram / scale / scale[:, None])
     scaled.diagonal().add_(ridge)
-    gap = ((cross - weight.to(cross) @ gram.to(cross)) / scale).to(work)
-    change = torch.cholesky_solve(gap.T, torch.linalg.cholesky(scaled)).T
-    return weight.float() + (change / scale.to(work)).float()
+    gap = work((cross - weight.to(cross) @ gram.to(cross)) / scale)
+    change = torch.cholesky_solve(gap.T, torch.linalg.cholesky(scaled)).T / work(scale)
+    return weight.float() + change.float().to(weight.device)
 
 
 def unit_scale(gram: Tensor) -> Tensor:

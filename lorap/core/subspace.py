@@ -40,7 +40,7 @@ def filtered_subspace(gram: Tensor, rank: int) -> tuple[Tensor, Tensor] | None:
 
 
 def _filtered(gram: Tensor, rank: int, block: int) -> tuple[Tensor, Tensor] | None:
-    largest, last, edge = spread(gram, rank, block)
+    largest, last, edge = estimated_edges(gram, rank, block)
     if not 0 < edge < last:  # a cliff in the spectrum, or nothing behind it
         return None
     growth = math.acosh(2 * last / edge - 1)  # by degree, of the last wanted eigenvector
@@ -55,7 +55,7 @@ def _filtered(gram: Tensor, rank: int, block: int) -> tuple[Tensor, Tensor] | No
     return _trusted(*rayleigh_ritz(gram, vectors), rank)
 
 
-def spread(gram: Tensor, rank: int, block: int) -> tuple[float, float, float]:
+def estimated_edges(gram: Tensor, rank: int, block: int) -> tuple[float, float, float]:
     """The largest eigenvalue, the ``rank``-th and, short of the ``block``-th, the edge of what is filtered out.
 
     Estimates: the first is a little above it, the others are quantiles of a density from Lanczos steps on random

@@ -18,12 +18,19 @@ class Round:
     Attributes:
         kept: Indices of the channels that are left, ascending: (kept,), int64.
         cost: What the removal adds to the ridge objective at its optimum: ().
-        weight: The best weight of what is left, (out, kept), in the order of ``kept``.
+        scaled: The best weight of what is left, (out, kept), in the order of ``kept``, for channels of size 1.
+        scale: The sizes of all channels.
     """
 
     kept: Tensor
     cost: Tensor
-    weight: Tensor
+    scaled: Tensor
+    scale: Tensor
+
+    @property
+    def weight(self) -> Tensor:
+        """The best weight of what is left: (out, kept)."""
+        return self.scaled / self.scale[self.kept]
 
 
 def remove(weight: Tensor, cross: Tensor, gram: Tensor, ridge: float, least: int) -> Iterator[Round]:
@@ -58,8 +65,8 @@ def remove(weight: Tensor, cross: Tensor, gram: Tensor, ridge: float, least: int
         block = torch.linalg.cholesky(rows[:, gone])
         lost = best[:, gone]
         cost = torch.linalg.solve_triangular(block, lost.T, upper=False).square().sum()
-        spread = torch.cholesky_solve(rows[:, stay], block)
-        best = torch.addmm(best[:, stay], lost, spread, alpha=-1)
-        inverse = torch.addmm(inverse[stay][:, stay], rows[:, stay].T, spread, alpha=-1)
+        shared = torch.cholesky_solve(rows[:, stay], block)
+        best = torch.addmm(best[:, stay], lost, shared, alpha=-1)
+        inverse = torch.addmm(inverse[stay][:, stay], rows[:, stay].T, shared, alpha=-1)
         alive = alive[stay]
-        yield Round(alive, cost, best / scale[alive])
+        yield Round(alive, cost, best, scale)

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
-COPIES = 2  # of all windows: what the pruned copies of some of them, one a layer, come to in a survey
 Point = tuple[float, float]  # parameters, and the error with no more of them
 Key = TypeVar("Key", bound=Hashable)
 
@@ -24,6 +23,11 @@ def lower_hull(points: Sequence[Point]) -> list[Point]:
 def _steepness(larger: Point, smaller: Point) -> float:
     """What a parameter less costs between two points."""
     return (smaller[1] - larger[1]) / (larger[0] - smaller[0])
+
+
+def at_least(share: float, points: Sequence[Point]) -> list[Point]:
+    """Those with no less than a share of the dense size, which is the first."""
+    return [point for point in points if point[0] >= share * points[0][0]]
 
 
 def fill(curves: Mapping[Key, Sequence[Point]], budget: float) -> dict[Key, float]:

@@ -7,7 +7,6 @@ from operator import attrgetter
 
 from lorap.artifacts.specs import CompressSpec, RedecomposeSpec, SurveySpec
 from lorap.core.budget import QK, break_even_rank
-from lorap.core.water import COPIES
 from lorap.machine.factoring import comparing, factorising, joining, spectrum, truncating
 from lorap.machine.passes import SYMMETRIC, Amount, attention_metric, head_pass, others, some_of, statistics
 from lorap.machine.speeds import Machine
@@ -16,7 +15,7 @@ from lorap.machine.worked import THIN, removals
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import FFN, INPUT_OF, PROJECTIONS, READERS, LayerPlan
 from lorap.settings.method import Method
-from lorap.settings.schema import Calibrate
+from lorap.settings.schema import COPIES, Calibrate
 
 SCORES = 18  # bytes moved for each weight of an FFN that is scored, and kept or not
 BACKWARD = 3  # passes that a layer's gradients take: forwards, and back to its inputs and to its weights

@@ -8,13 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from lorap.artifacts.specs import CompressSpec, CostSpec, RedecomposeSpec, SuiteSpec, SurveySpec, TuneSpec
-from lorap.core.water import COPIES
 from lorap.machine.need import MIB, Need
 from lorap.machine.passes import backward_bytes, inputs_bytes, pass_bytes, some_of
 from lorap.machine.streaming import Model
 from lorap.machine.worked import compressing_work, measured, surveying_work, sweeping_work
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
-from lorap.settings.schema import Batch, Calibrate, Offload, Tune
+from lorap.settings.schema import COPIES, Batch, Calibrate, Offload, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
 
 LIBRARIES = 480 * MIB  # Python, torch and transformers

@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 from lorap.artifacts.specs import CompressSpec, SurveySpec
-from lorap.core.water import COPIES
 from lorap.machine.passes import attention_metric, others, some_of
 from lorap.machine.streaming import Model
 from lorap.methods.obs import Obs
 from lorap.methods.seen import Want
 from lorap.model.layer_plan import READERS
 from lorap.settings.method import Method
-from lorap.settings.schema import Calibrate
+from lorap.settings.schema import COPIES, Calibrate
 
 THIN = 0.9  # a sparsity at which no weight stays dense
 

@@ -84,8 +84,8 @@ class Halved(Treatment):
         return next(half.priced(shape, layer) for half in self.halves if half.piece == piece)
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
-        """What the halves want."""
-        return [want for half in self.halves for want in half.wanted(shape, plan)]
+        """What the halves want; they score nothing."""
+        return [want for half in self.halves for want in half.wanted(shape, plan)] if plan else []
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> Mapping[str, "Tensor"]:
         """One half after the other."""

@@ -38,7 +38,7 @@ class Half(ABC):
         """Parameters of the pair and the error that a survey has found there, from the dense size down."""
 
     @abstractmethod
-    def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
+    def wanted(self, shape: LayerShape, plan: LayerPlan) -> Sequence[Want]:
         """The statistics that the work needs."""
 
     @abstractmethod
@@ -79,7 +79,7 @@ class LowRankHalf(Half):
         """As the factorisation of all four has it."""
         return self.factorisation.priced(self.piece, shape, layer)
 
-    def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
+    def wanted(self, shape: LayerShape, plan: LayerPlan) -> Sequence[Want]:
         """The statistic of the inputs of what is factorised."""
         return self.factorisation.inputs_of(self.names, plan)
 
@@ -106,7 +106,7 @@ class LowRankHalf(Half):
 
 
 class UntouchedHalf(Half):
-    """Nothing is done to the pair."""
+    """Nothing is done to the pair, and the other one loses no more for it, as beside an untouched sub-layer."""
 
     def __init__(self, piece: Literal["qk", "vo"]) -> None:
         self.piece = piece
@@ -119,7 +119,7 @@ class UntouchedHalf(Half):
         """The dense size alone."""
         return [(shape.parameters_of(self.names), 0.0)]
 
-    def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
+    def wanted(self, shape: LayerShape, plan: LayerPlan) -> Sequence[Want]:
         """Nothing."""
         return ()
 

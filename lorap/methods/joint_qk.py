@@ -51,9 +51,9 @@ class JointHalf(Half):
         """By their rank, as it is stored."""
         return by_joint_rank(shape, layer, partial(self.numbers, shape.stacked))
 
-    def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
+    def wanted(self, shape: LayerShape, plan: LayerPlan) -> Sequence[Want]:
         """The second moment of their input."""
-        return () if plan is not None and plan.ranks["q_proj"] is None else [Want("attention_in", "gram")]
+        return () if plan.ranks["q_proj"] is None else [Want("attention_in", "gram")]
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Factorises both, the right factor shared."""

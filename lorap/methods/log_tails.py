@@ -42,12 +42,12 @@ class LogTails(Share):
             if uniform is None:
                 continue
             best = int(break_even_rank(shapes[0].sizes[name]))
-            ranks = spread([layer[name].tolist() for layer in scores], uniform, best)
+            ranks = ranks_by_tails([layer[name].tolist() for layer in scores], uniform, best)
             plans = [replace(plan, ranks=plan.ranks | {name: rank}) for plan, rank in zip(plans, ranks, strict=True)]
         return plans
 
 
-def spread(spectra: Sequence[Sequence[float]], uniform: int, most: int) -> list[int]:
+def ranks_by_tails(spectra: Sequence[Sequence[float]], uniform: int, most: int) -> list[int]:
     """A rank for each of a kind of weights, which add up to as many as with the uniform one.
 
     Args:

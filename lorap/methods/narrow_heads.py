@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from lorap.core.budget import ROUNDING
-from lorap.core.water import Point
+from lorap.core.water import Point, at_least
 from lorap.methods.halved import Halved, half_name
 from lorap.methods.halves import Half
 from lorap.methods.prices import by_value_dims
@@ -36,20 +36,19 @@ class NarrowHalf(Half):
         """As many dimensions as the share is enough for; after a survey the ones that carry most of all heads."""
         from lorap.core.narrow import pooled_dims
 
-        groups, width = shape.kv_heads, shape.head_dim
-        least = max(1, width // LEAST)
+        groups, width, least = shape.kv_heads, shape.head_dim, _least(shape)
         total = max(groups * least, int(share * groups * width + ROUNDING))
         if "vo" not in scores:
             return replace(plan, value_dim=total // groups)
         return replace(plan, value_dim=tuple(pooled_dims(scores["vo"], total, least)))
 
     def priced(self, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
-        """By the dimensions of all heads."""
-        return by_value_dims(shape, layer)
+        """By the dimensions of all heads, as many as are left to each."""
+        return at_least(_least(shape) / shape.head_dim, by_value_dims(shape, layer))
 
-    def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
+    def wanted(self, shape: LayerShape, plan: LayerPlan) -> Sequence[Want]:
         """The second moment of every head's output."""
-        if plan is not None and set(plan.value_dims()) == {shape.head_dim}:
+        if set(plan.value_dims()) == {shape.head_dim}:
             return ()
         return [Want("attention_out", "gram", weighted=self.weighted, blocks=shape.heads)]
 
@@ -78,6 +77,11 @@ class NarrowHalf(Half):
     def workspace_bytes(self, sizes: Sizes) -> int:
         """Bases of all heads in float64, and the new weights."""
         return 40 * sizes.hidden**2
+
+
+def _least(shape: LayerShape) -> int:
+    """Dimensions that every head keeps."""
+    return max(1, shape.head_dim // LEAST)
 
 
 def heads_of(weight: "Tensor", groups: int, heads: int) -> "Tensor":

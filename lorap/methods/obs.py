@@ -1,5 +1,6 @@
 """Channels removed by the optimal brain surgeon, with what is left solved anew after every round (plus.md, 5)."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -29,7 +30,7 @@ class Obs(RemovesChannels):
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Moments of the channels, with themselves and with what the stream lacks."""
-        if plan is not None and plan.channels == shape.channels:
+        if plan is None or plan.channels == shape.channels:
             return ()
         return of_channels(self.dense_target, weighted=True)
 
@@ -45,7 +46,8 @@ class Obs(RemovesChannels):
             return {}
         gram, cross = moments_of_channels(seen, self.dense_target, weighted=True)
         with solving("ffn_hidden", "selection_ridge", self.selection_ridge):
-            *_, last = remove(down.weight, cross, gram, self.selection_ridge, plan.channels)
+            rounds = remove(down.weight, cross, gram, self.selection_ridge, plan.channels)
+            last = deque(rounds, maxlen=1).pop()  # not all of them at once, for their weights are large
         keep_units(layer, "channels", last.kept)
         set_linear(layer, "down_proj", last.weight.to(down.weight.dtype), down.bias)
         return {"channels": last.kept}

@@ -6,7 +6,7 @@ all query heads that read one key-value head are stacked. Without the published 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -30,7 +30,7 @@ LIGHT = 0.4  # up to this sparsity q and k lose twice its fraction, as published
 
 
 class Olica(Treatment):
-    """q and k by low rank, ``ratio`` times as much of them as of v and o."""
+    """q and k by low rank, more of them than of v and o: above a sparsity of 0.4 ``ratio`` times as much."""
 
     slot: ClassVar[Slot] = "attention"
     pieces: ClassVar[tuple[Piece, ...]] = ("qk", "vo")
@@ -41,22 +41,17 @@ class Olica(Treatment):
         """As published: more than the fraction where it is small, which the FFN makes up for by ``whole-budget``."""
         narrow = 2 * sparsity / (1 + self.ratio)
         low = 2 * sparsity if sparsity <= LIGHT else min(self.ratio * narrow, 1)
-        return self.fitted(plan, shape, {"qk": 1 - low, "vo": 1 - narrow}, {})
+        return _planned(plan, shape, {"qk": 1 - low, "vo": 1 - narrow}, lambda size: math.ceil(size - ROUNDING))
 
     def fitted(
         self, plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], scores: Mapping[str, "Tensor"]
     ) -> LayerPlan:
         """The same share of q and k, and the same dimension of every head."""
-        ranks: dict[str, int | None] = {}
-        for name in QK:
-            rank = math.ceil(shares["qk"] * break_even_rank(shape.sizes[name]) - ROUNDING)
-            ranks[name] = None if shares["qk"] >= 1 else max(1, rank)
-        removed = min(shape.head_dim - 1, int((1 - shares["vo"]) * shape.head_dim + ROUNDING))
-        return replace(plan, ranks=plan.ranks | ranks, value_dim=shape.head_dim - removed)
+        return _planned(plan, shape, shares, lambda size: int(size + ROUNDING))
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """Sizes of what q, k and v read, and the moment that o's outputs are made of."""
-        if plan is not None and plan == replace(LayerPlan.dense(shape), channels=plan.channels):
+        if plan is None or plan == replace(LayerPlan.dense(shape), channels=plan.channels, biases=plan.biases):
             return ()
         return [Want("attention_in", "squares"), Want("attention_out", "gram")]
 
@@ -112,3 +107,14 @@ class Olica(Treatment):
     def eigenvector_operations(self, sizes: Sizes) -> int:
         """The eigenvectors of two Gram matrices of the model's width; those of heads are small."""
         return eigenvector_operations(sizes.hidden, 2)
+
+
+def _planned(
+    plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], whole: Callable[[float], int]
+) -> LayerPlan:
+    """Ranks and a dimension for these shares, made ``whole``; one is left of each."""
+    ranks: dict[str, int | None] = {
+        name: None if shares["qk"] >= 1 else max(1, whole(shares["qk"] * break_even_rank(shape.sizes[name])))
+        for name in QK
+    }
+    return replace(plan, ranks=plan.ranks | ranks, value_dim=max(1, whole(shares["vo"] * shape.head_dim)))

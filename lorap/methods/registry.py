@@ -42,7 +42,12 @@ def registered(slot: Slot) -> dict[str, type[Part]]:
     for module in pkgutil.iter_modules(methods.__path__):
         importlib.import_module(f"{methods.__name__}.{module.name}")
     parts = [part for part in _subclasses(Part) if getattr(part, "slot", None) == slot]
-    named = {part.model_fields["name"].default: part for part in parts if not part.model_fields["name"].is_required()}
+    named: dict[str, type[Part]] = {}
+    for part in parts:
+        field = part.model_fields["name"]
+        if not field.is_required() and named.setdefault(field.default, part) is not part:
+            both = " and ".join(found.__module__ for found in (named[field.default], part))
+            raise ValueError(f"{slot} {field.default}: {both} have a part of this name; rename one")
     return {name: named[name] for name in sorted(named, key=lambda name: (name == NONE, name))}
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lorap.core.budget import ROUNDING, removed_positions
+from lorap.core.water import Point, at_least
 from lorap.methods.part import Piece, Slot, Treatment
 from lorap.model.layer_plan import LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
@@ -81,6 +82,10 @@ class RemovesHeads(RemovesUnits):
         """As many heads as the smaller share of q and k, and of v and o, is enough for, at least one."""
         share = min(shares["qk"], shares["vo"])
         return with_heads(plan, shape, max(1, int(share * shape.kv_heads + ROUNDING)))
+
+    def priced(self, piece: Piece, shape: LayerShape, layer: Mapping[str, "Tensor"]) -> list[Point]:
+        """No smaller than one head."""
+        return at_least(1 / shape.kv_heads, super().priced(piece, shape, layer))
 
 
 def with_heads(plan: LayerPlan, shape: LayerShape, groups: int) -> LayerPlan:

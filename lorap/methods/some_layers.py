@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from lorap.errors import LorapError
 from lorap.methods.part import Share, Treatment
 from lorap.model.layer_plan import LayerPlan, LayerShape
 
@@ -19,8 +20,15 @@ class Middle(Share):
     skip_last: Annotated[float, Field(ge=0, lt=1, description="of the layers, at the end, that stay dense")] = 0
 
     def inside(self, count: int) -> range:
-        """The layers that are cut."""
-        return range(round(self.skip_first * count), count - round(self.skip_last * count))
+        """The layers that are cut.
+
+        Raises:
+            LorapError: There are none.
+        """
+        found = range(round(self.skip_first * count), count - round(self.skip_last * count))
+        if not found:
+            raise LorapError(f"share {self.name}: none of {count} layers is cut; lower --skip-first or --skip-last")
+        return found
 
 
 class SomeLayers(Middle):

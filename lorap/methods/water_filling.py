@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lorap.core.water import Point, fill
+from lorap.core.water import Point, at_least, fill
 from lorap.errors import LorapError
 from lorap.methods.part import Piece, Share, Treatment
 from lorap.model.layer_plan import LayerPlan, LayerShape
@@ -25,9 +25,11 @@ class WaterFilling(Share):
     floor: Annotated[float, Field(gt=0, lt=1, description="share that every piece keeps, of an FFN 1/24 at least")] = (
         0.15
     )
-    emphasis: Annotated[float, Field(ge=0, description="exponent of the weights of the layers' errors")] = 1.5
-    depth: Annotated[float, Field(ge=0, description="log of what the last layer counts for the first")] = 1
-    attention_weight: Annotated[float, Field(gt=0, description="what an attention's error counts for an FFN's")] = 2
+    emphasis: Annotated[float, Field(ge=0, le=10, description="exponent of the weights of the layers' errors")] = 1.5
+    depth: Annotated[float, Field(ge=0, le=10, description="log of what the last layer counts for the first")] = 1
+    attention_weight: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="what an attention's error counts for an FFN's")
+    ] = 2
 
     def allot(
         self,
@@ -44,17 +46,13 @@ class WaterFilling(Share):
         pieces = [(piece, treatment) for treatment in treatments for piece in treatment.pieces]
         curves = {
             (index, piece): [(size, weight * self._of_piece(piece) * error) for size, error in
-                             self._above_floor(treatment.priced(piece, shapes[index], scores[index]))]
+                             at_least(self.floor, treatment.priced(piece, shapes[index], scores[index]))]
             for index, weight in enumerate(self._of_layers(scores))
             for piece, treatment in pieces
         }  # fmt: skip
         budget = (1 - sparsity) * sum(curve[0][0] for curve in curves.values())
         self._require(curves, sparsity, budget)
         return _rounded(treatments, shapes, scores, curves, budget)
-
-    def _above_floor(self, points: Sequence[Point]) -> list[Point]:
-        """Those with no less than the floor's share of the dense size, which is the first."""
-        return [point for point in points if point[0] >= self.floor * points[0][0]]
 
     def _of_layers(self, scores: Sequence[Mapping[str, "Tensor"]]) -> list[float]:
         """What an error counts in each layer: later ones are not made up for by the layers behind them."""
@@ -108,8 +106,9 @@ def _rounded(
             if spare >= unit and sizes[index, "ffn"] + unit <= curves[index, "ffn"][0][0]:
                 sizes[index, "ffn"] += unit
                 wider = planned(index)
-                spare -= wider.stored(shapes[index]) - plans[index].stored(shapes[index])
-                plans[index] = wider
+                added = wider.stored(shapes[index]) - plans[index].stored(shapes[index])
+                if added <= spare:  # factors of an FFN come in larger units
+                    plans[index], spare = wider, spare - added
         if spare == before:
             break
     return plans

@@ -18,9 +18,6 @@ from lorap.model.family import linear
 
 RECORDER = "lorap_recorder"
 FOREIGN = ("softcap", "s_aux")  # of families whose scores are more than scaled products
-LINEAR = 1e-4  # of the largest value: what is compared is linear in the outputs where it is as near to that
-
-Run = Callable[[Tensor], object]  # passes windows, (batch, tokens, hidden), through a layer
 
 
 @dataclass(frozen=True)
@@ -38,13 +35,12 @@ class _Done(Exception):
     """The attention was called; what follows need not run."""
 
 
-def record_call(layer: nn.Module, run: Callable[[], object], replaced: Mapping[str, Tensor] | None = None) -> Call:
+def record_call(layer: nn.Module, run: Callable[[], object]) -> Call:
     """Runs a layer until its attention is called.
 
     Args:
         layer: A decoder layer whose q_proj and k_proj are dense.
         run: Passes windows through the layer.
-        replaced: Outputs of q_proj and k_proj to take in place of their own.
 
     Raises:
         LorapError: The family does more to scores than to scale and to mask them.
@@ -54,8 +50,8 @@ def record_call(layer: nn.Module, run: Callable[[], object], replaced: Mapping[s
     found: list[Call] = []
 
     def take(name: str, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        outputs[name] = output.detach() if replaced is None else replaced[name]
-        return outputs[name].requires_grad_(torch.is_grad_enabled())
+        outputs[name] = output.detach().requires_grad_(torch.is_grad_enabled())
+        return outputs[name]
 
     def record(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any) -> Any:
         found.append(Call(outputs, {"q_proj": query, "k_proj": key}, value, mask, options))
@@ -65,8 +61,6 @@ def record_call(layer: nn.Module, run: Callable[[], object], replaced: Mapping[s
     with ExitStack() as undo, suppress(_Done):
         for name in QK:
             undo.callback(linear(layer, name).register_forward_hook(partial(take, name)).remove)
-            if replaced is not None:  # then its own outputs need not be computed
-                undo.callback(linear(layer, name).register_forward_pre_hook(_first_token).remove)
         ALL_ATTENTION_FUNCTIONS.register(RECORDER, record)
         undo.callback(setattr, attention.config, "_attn_implementation", usual)
         attention.config._attn_implementation = RECORDER
@@ -79,43 +73,13 @@ def record_call(layer: nn.Module, run: Callable[[], object], replaced: Mapping[s
     return found[0]
 
 
-def _first_token(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (inputs[0][:1, :1],)
-
-
-def jacobians(
-    layer: nn.Module, run: Run, window: Tensor, call: Call, rotations: Mapping[str, Tensor]
-) -> Mapping[str, Tensor]:
+def jacobians(call: Call) -> Mapping[str, Tensor]:
     """Of what is compared with respect to the outputs of q_proj and k_proj: (heads, tokens, d, d) each.
 
-    These are the rotations where nothing else happens. Where a family does more, such as norms of queries, automatic
-    differentiation finds them.
+    Rotations, and whatever else a family does to queries and keys, such as norms. Gradients have to be enabled, for the
+    call as well.
     """
-    found = rotations
-    last = {name: call.compared[name][0, :, -1].detach().float() for name in QK}  # one token shows it
-    guessed = {name: _last(found[name], call.outputs[name]) for name in QK}
-    off = torch.stack([(guessed[name] - last[name]).abs().max() for name in QK])
-    sizes = torch.stack([last[name].abs().max() for name in QK])
-    if bool((off <= LINEAR * sizes).all()):
-        return found
-    with torch.enable_grad():
-        call = record_call(layer, partial(run, window))
-        return {name: _differentiated(call.compared[name], call.outputs[name]) for name in QK}
-
-
-def rotations(layer: nn.Module, run: Run, window: Tensor, call: Call) -> dict[str, Tensor]:
-    """What a layer makes of unit vectors in place of the outputs of q_proj and k_proj: (heads, tokens, d, d) each."""
-    width, tokens = call.compared["q_proj"].shape[-1], window.shape[1]
-    unit = torch.eye(width, dtype=window.dtype, device=window.device)
-    replaced = {name: unit.repeat(1, call.compared[name].shape[1])[:, None].expand(width, tokens, -1) for name in QK}
-    asked = record_call(layer, partial(run, window.expand(width, -1, -1)), replaced)
-    return {name: asked.compared[name].permute(1, 2, 3, 0).float().contiguous() for name in QK}
-
-
-def _last(jacobian: Tensor, output: Tensor) -> Tensor:
-    """What a Jacobian makes of a projection's outputs for the last token, (1, tokens, heads * d): (heads, d)."""
-    vectors = output[0, -1].detach().float().view(len(jacobian), -1)
-    return (jacobian[:, -1] @ vectors[..., None])[..., 0]
+    return {name: _differentiated(call.compared[name], call.outputs[name]) for name in QK}
 
 
 def _differentiated(made: Tensor, output: Tensor) -> Tensor:

@@ -43,4 +43,5 @@ def read_plans(config: LorapConfig, shapes: Sequence[LayerShape]) -> list[LayerP
         raise LorapError(f"lorap.version is {version!r}, this lorap reads up to {FORMAT}; upgrade it")
     if len(section["layers"]) != len(shapes):
         raise LorapError(f"lorap.layers: {len(section['layers'])} plans for {len(shapes)} layers")
-    return [LayerPlan.from_dict(raw, shape) for raw, shape in zip(section["layers"], shapes, strict=True)]
+    plans = zip(section["layers"], shapes, strict=True)
+    return [LayerPlan.from_dict(raw, shape, index) for index, (raw, shape) in enumerate(plans)]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lorap.core.budget import VO
 from lorap.model.family import linear, parent
-from lorap.model.layer_plan import VALUES
 from lorap.model.modeling_lorap import Narrow
 from lorap.model.swap import set_linear
 
@@ -20,7 +20,7 @@ def narrow_heads(layer: nn.Module, encoders: Sequence[Tensor], decoders: Sequenc
         encoders: Of every key-value head, (r, d), with an r of its own.
         decoders: Of the query heads that read it, (ratio, d, r).
     """
-    value, output = (linear(layer, name) for name in VALUES)
+    value, output = (linear(layer, name) for name in VO)
     width = encoders[0].shape[1]
     heads = value.weight.float().view(len(encoders), width, -1)
     weight = torch.cat([encoder.to(heads) @ head for encoder, head in zip(encoders, heads, strict=True)])

@@ -11,7 +11,6 @@ Form = Literal["factored", "dense"]  # how a compressed model is stored
 
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-VALUES = ("v_proj", "o_proj")
 FFN = ("gate_proj", "up_proj", "down_proj")
 PROJECTIONS = ATTENTION + FFN
 
@@ -91,7 +90,7 @@ class LayerPlan:
         return cls(dict.fromkeys(PROJECTIONS), shape.channels, shape.heads, shape.kv_heads, shape.head_dim)
 
     @classmethod
-    def from_dict(cls, raw: Any, shape: LayerShape) -> Self:
+    def from_dict(cls, raw: Any, shape: LayerShape, index: int) -> Self:
         """A plan as it stands in JSON; what the first format did not say is as in the dense layer.
 
         Raises:
@@ -103,9 +102,9 @@ class LayerPlan:
             fields["value_dim"] = _frozen(fields["value_dim"])
             fields["shared"] = tuple(tuple(group) for group in fields["shared"])
             plan = cls(**(fields | {"biases": tuple(fields["biases"])}))
-            plan.require(shape)
+            plan.require(shape, index)
         except (TypeError, KeyError, AttributeError) as error:
-            raise LorapError(f"plan of a layer: damaged ({error})") from error
+            raise LorapError(f"layer {index}: its plan is damaged ({error})") from error
         return plan
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,42 +157,42 @@ class LayerPlan:
         """The projections that have one right factor with this one, itself included."""
         return next((group for group in self.shared if name in group), (name,))
 
-    def require(self, shape: LayerShape) -> None:
-        """Raises a LorapError where the plan is none of a layer of this shape."""
+    def require(self, shape: LayerShape, index: int) -> None:
+        """Raises a LorapError, which names the layer by its number, where the plan is none of this shape."""
         counts = (self.channels, self.heads, self.kv_heads)
         if not all(type(count) is int and count >= 0 for count in counts):
-            raise LorapError(f"plan of a layer: {counts} are not counts of channels and heads")
+            raise LorapError(f"layer {index}: {counts} are not counts of channels and heads")
         if self.channels > shape.channels or self.heads > shape.heads or self.kv_heads > shape.kv_heads:
-            raise LorapError("plan of a layer: it is larger than the layer that config.json describes")
+            raise LorapError(f"layer {index}: it is larger than the layer that config.json describes")
         dims = self.value_dims()
         if not all(type(dim) is int and 0 <= dim <= shape.head_dim for dim in dims) or (dims and not any(dims)):
-            raise LorapError(f"plan of a layer: {dims} are no dimensions of heads of {shape.head_dim}")
+            raise LorapError(f"layer {index}: {dims} are no dimensions of heads of {shape.head_dim}")
         if self.heads * shape.kv_heads != self.kv_heads * shape.heads or len(dims) != self.kv_heads:
-            raise LorapError(f"plan of a layer: {self.heads} heads do not fit {self.kv_heads} key-value heads")
+            raise LorapError(f"layer {index}: {self.heads} heads do not fit {self.kv_heads} key-value heads")
         named = {name for group in (*self.shared, self.biases, self.pivots) for name in group}
         if unknown := sorted({str(name) for name in named} - set(PROJECTIONS)):
-            raise LorapError(f"plan of a layer: {unknown[0]!r} is no projection")
+            raise LorapError(f"layer {index}: {unknown[0]!r} is no projection")
         sizes = self.sizes(shape)
         for name, rank in self.ranks.items():
             outputs = sum(sizes[other][0] for other in self._sharing(name) if other in sizes)
             if rank is not None and (type(rank) is not int or not 1 <= rank <= min(outputs, sizes[name][1])):
-                raise LorapError(f"plan of a layer: rank {rank} of {name} does not fit {sizes[name]}")
-        self._require_pivots(sizes)
+                raise LorapError(f"layer {index}: rank {rank} of {name} does not fit {sizes[name]}")
+        self._require_pivots(sizes, index)
         for group in self.shared:
             ranks = {self.ranks[name] for name in group}
             alone = all(sum(name in other for other in self.shared) == 1 for name in group)
             if len(ranks) != 1 or None in ranks or len({INPUT_OF[name] for name in group}) != 1 or not alone:
-                raise LorapError(f"plan of a layer: {', '.join(group)} cannot share a right factor")
+                raise LorapError(f"layer {index}: {', '.join(group)} cannot share a right factor")
             if "v_proj" in group:
-                raise LorapError(f"plan of a layer: {', '.join(group)}: v_proj may be narrow, and shares no factor")
+                raise LorapError(f"layer {index}: {', '.join(group)}: v_proj may be narrow, and shares no factor")
 
-    def _require_pivots(self, sizes: Mapping[str, Shape]) -> None:
+    def _require_pivots(self, sizes: Mapping[str, Shape], index: int) -> None:
         """Raises a LorapError where right factors would not consist of the outputs that are called their rows."""
         for name, count in self.pivots.items():
             rank, group = self.ranks[name], self._sharing(name)
             together = [self.pivots.get(other, 0) for other in group]
             if type(count) is not int or not 1 <= count <= sizes[name][0] or sum(together) != rank:
-                raise LorapError(f"plan of a layer: {together} outputs of {', '.join(group)} for a rank of {rank}")
+                raise LorapError(f"layer {index}: {together} outputs of {', '.join(group)} for a rank of {rank}")
 
 
 def _frozen(value_dim: Any) -> int | tuple[int, ...]:

@@ -63,13 +63,13 @@ def set_factors(
 
 def add_bias(layer: nn.Module, name: str, bias: Tensor) -> None:
     """Adds to the bias of a projection, (out,), or to the one that is left of its sub-layer; there may be none yet."""
-    owner = parent(layer, name)
+    owner, bias = parent(layer, name), bias.to(next(layer.parameters()).dtype)
     if isinstance(owner, Absent):
         owner.bias = nn.Parameter(bias + (0 if owner.bias is None else owner.bias), requires_grad=False)
         return
     module = projection(layer, name)
     old = bias_of(module)
-    bias = (bias if old is None else bias + old).to(next(module.parameters()).dtype)
+    bias = bias if old is None else bias + old
     if isinstance(module, nn.Linear):
         set_linear(layer, name, module.weight, bias)
     else:

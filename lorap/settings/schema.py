@@ -10,6 +10,7 @@ from lorap.settings.sources import CorpusSource, Dtype, ModelSource, Name
 from lorap.strict import Strict
 
 DECIMALS = 10  # of a sparsity in the name of a folder
+COPIES = 2  # of all windows: what a survey's pruned copies of some of them, one a layer, come to
 
 
 def _in_a_name(sparsity: float) -> float:
