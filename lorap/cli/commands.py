@@ -8,7 +8,7 @@ from lorap.cli.options import add_command
 COMMANDS = {
     "fetch": "get a model as a plain Hugging Face folder",
     "calibrate": "draw calibration windows from a text",
-    "plan": "show ranks, channels, parameters and MACs; needs no weights",
+    "plan": "show ranks, channels, parameters and MACs before anything is compressed",
     "survey": "measure what each part of a model's layers loses when it gets smaller",
     "compress": "compress a model",
     "tune": "tune a LoRA adapter for a compressed model",
