@@ -1,6 +1,6 @@
 """Atomic feature mimicking: the principal subspace of the output (method.md, 4 and 5)."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lorap.methods.low_rank import LowRank
 
@@ -14,7 +14,7 @@ class Afm(LowRank):
     """Atomic feature mimicking."""
 
     name: Literal["afm"] = "afm"
-    statistic: ClassVar[Literal["squares", "moment"] | None] = "moment"
+    statistic = "moment"
 
     def metric_of(self, moments: "Moments | None") -> "Tensor | None":
         """Covariance of the input, which W carries to the covariance of the output: (in, in)."""

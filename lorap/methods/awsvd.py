@@ -1,6 +1,6 @@
 """Activation-weighted SVD: an input feature counts as much as it is large (method.md, 4)."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lorap.methods.low_rank import LowRank
 
@@ -14,7 +14,7 @@ class Awsvd(LowRank):
     """Activation-weighted SVD."""
 
     name: Literal["awsvd"] = "awsvd"
-    statistic: ClassVar[Literal["squares", "moment"] | None] = "squares"
+    statistic = "squares"
 
     def metric_of(self, moments: "Moments | None") -> "Tensor | None":
         """d of the norm ||(W - W') diag(d)||_F: (in,)."""

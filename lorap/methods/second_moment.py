@@ -3,7 +3,7 @@
 Without shrinkage it keeps the error of the projection's own output smallest; shrunk all the way it is awsvd.
 """
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ class SecondMoment(LowRank):
     """E[x x^T], shrunk."""
 
     name: Literal["second-moment"] = "second-moment"
-    statistic: ClassVar[Literal["squares", "moment"] | None] = "moment"
+    statistic = "moment"
     shrinkage: Shrinkage = 0.1
 
     def metric_of(self, moments: "Moments | None") -> "Tensor | None":

@@ -1,6 +1,6 @@
 """Plain SVD: every input feature counts the same; nothing about the data is used."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lorap.methods.low_rank import LowRank
 
@@ -14,7 +14,7 @@ class Svd(LowRank):
     """Plain SVD."""
 
     name: Literal["svd"] = "svd"
-    statistic: ClassVar[Literal["squares", "moment"] | None] = None
+    statistic = None
 
     def metric_of(self, moments: "Moments | None") -> "Tensor | None":
         """No metric: the plain norm ||W - W'||_F."""

@@ -19,7 +19,7 @@ class SvdLlm(LowRank):
     """Without shrinkage; all projections keep the same fraction."""
 
     name: Literal["svd-llm"] = "svd-llm"
-    statistic: ClassVar[Literal["squares", "moment", "gram"] | None] = "gram"
+    statistic = "gram"
     stream: ClassVar[Stream] = "dense"
     allocation: Allocation = 1
 
