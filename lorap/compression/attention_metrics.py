@@ -32,10 +32,8 @@ def attention_metrics(loop: LayerLoop, index: int, layer: nn.Module, windows: in
     sums: dict[str, Tensor] = {}
     for window in chosen[:, None]:
         window = window.to(loop.device)
-        with torch.enable_grad():
-            call = record_call(layer, partial(run, window))
-            turned = jacobians(call)
-        found = _metrics(attended(call), turned, output)
+        call = record_call(layer, partial(run, window))
+        found = _metrics(attended(call), jacobians(call), output)
         sums = {name: sums[name] + metric if sums else metric for name, metric in found.items()}
     return {name: metric / chosen[..., 0].numel() for name, metric in sums.items()}
 

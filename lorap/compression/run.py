@@ -1,6 +1,6 @@
 """Compression of a whole model: the published order of work (method.md, 2), any method."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -63,14 +63,12 @@ def compress(
     wants = [{want for worker in spec.method.workers for want in worker.wanted(shape, layer)}
              for layer, shape in zip(plan.layers, plan.shapes, strict=True)]  # fmt: skip
     warn_of_few_tokens(sorted(set[Want]().union(*wants), key=str), plan.shapes[0], input_ids.numel())
-    streams: tuple[Stream, ...] = ("compressed", "dense")
-    measured = {stream: _last(any(stream in want.streams for want in some) for some in wants) for stream in streams}
     dtype = config.dtype or torch.float32
-    store = Store(spec.offload, device, out.parent)
+    store, measured = Store(spec.offload, device, out.parent), _measured(wants)
     loop = LayerLoop(
         plan.dense, model, input_ids, dtype, device, spec.at_once(), store, measured["dense"] > 0, measured
     )
-    counts_on_stream = measured["dense"] > 0 or any(want.settles_attention for some in wants for want in some)
+    counts_on_stream = "dense" in loop.streams or any(want.settles_attention for some in wants for want in some)
     place = out if unfinished is None or spec.form == "dense" else unfinished  # factors are lost in the dense form
     progress = Progress(place, plan.compressed)
 
@@ -96,9 +94,14 @@ def compress(
     return plan
 
 
-def _last(wanted: Iterable[bool]) -> int:
-    """How many layers there are up to the last of which something is wanted."""
-    return max((index + 1 for index, some in enumerate(wanted) if some), default=0)
+def _measured(wants: Sequence[Collection[Want]]) -> dict[Stream, int]:
+    """How many layers there are, by stream, up to the last in which something of it is wanted."""
+    streams: tuple[Stream, ...] = ("compressed", "dense")
+    layers = {
+        stream: [index + 1 for index, some in enumerate(wants) if any(stream in want.streams for want in some)]
+        for stream in streams
+    }
+    return {stream: max(found, default=0) for stream, found in layers.items()}
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ Only integers and fractions, so that a plan needs neither weights nor torch.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 Shape = tuple[int, int]  # (out, in) of a linear weight
 
@@ -19,14 +19,14 @@ def break_even_rank(shape: Shape) -> float:
     return out * inp / (out + inp)
 
 
-def rank_for(shape: Shape, fraction: float) -> int | None:
-    """The rank whose factors keep ``fraction`` of a weight's parameters; None where the weight stays dense.
+def rank_for(shape: Shape, fraction: float, whole: Callable[[float], int] = int) -> int | None:
+    """The rank whose factors keep ``fraction`` of a weight's parameters, made ``whole``; None where it stays dense.
 
     Never less than 1: a projection of rank 0 would be silent, not small.
     """
     if fraction >= 1:
         return None
-    return max(1, int(fraction * break_even_rank(shape)))
+    return max(1, whole(fraction * break_even_rank(shape)))
 
 
 def pivoted_numbers(shape: Shape, rank: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lorap.core.budget import QK, ROUNDING, break_even_rank
+from lorap.core.budget import QK, ROUNDING, rank_for
 from lorap.methods.awsvd import Awsvd
 from lorap.methods.low_rank import set_low_rank
 from lorap.methods.narrow_heads import heads_of
@@ -113,8 +113,5 @@ def _planned(
     plan: LayerPlan, shape: LayerShape, shares: Mapping[Piece, float], whole: Callable[[float], int]
 ) -> LayerPlan:
     """Ranks and a dimension for these shares, made ``whole``; one is left of each."""
-    ranks: dict[str, int | None] = {
-        name: None if shares["qk"] >= 1 else max(1, whole(shares["qk"] * break_even_rank(shape.sizes[name])))
-        for name in QK
-    }
+    ranks = {name: rank_for(shape.sizes[name], shares["qk"], whole) for name in QK}
     return replace(plan, ranks=plan.ranks | ranks, value_dim=max(1, whole(shares["vo"] * shape.head_dim)))

@@ -35,8 +35,9 @@ class _Done(Exception):
     """The attention was called; what follows need not run."""
 
 
+@torch.enable_grad()
 def record_call(layer: nn.Module, run: Callable[[], object]) -> Call:
-    """Runs a layer until its attention is called.
+    """Runs a layer until its attention is called, with gradients from the outputs of q_proj and k_proj on.
 
     Args:
         layer: A decoder layer whose q_proj and k_proj are dense.
@@ -50,7 +51,7 @@ def record_call(layer: nn.Module, run: Callable[[], object]) -> Call:
     found: list[Call] = []
 
     def take(name: str, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        outputs[name] = output.detach().requires_grad_(torch.is_grad_enabled())
+        outputs[name] = output.detach().requires_grad_()
         return outputs[name]
 
     def record(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any) -> Any:
@@ -73,11 +74,11 @@ def record_call(layer: nn.Module, run: Callable[[], object]) -> Call:
     return found[0]
 
 
+@torch.enable_grad()
 def jacobians(call: Call) -> Mapping[str, Tensor]:
     """Of what is compared with respect to the outputs of q_proj and k_proj: (heads, tokens, d, d) each.
 
-    Rotations, and whatever else a family does to queries and keys, such as norms. Gradients have to be enabled, for the
-    call as well.
+    Rotations, and whatever else a family does to queries and keys, such as norms.
     """
     return {name: _differentiated(call.compared[name], call.outputs[name]) for name in QK}
 

@@ -163,7 +163,7 @@ class LayerPlan:
         if not all(type(count) is int and count >= 0 for count in counts):
             raise LorapError(f"layer {index}: {counts} are not counts of channels and heads")
         if self.channels > shape.channels or self.heads > shape.heads or self.kv_heads > shape.kv_heads:
-            raise LorapError(f"layer {index}: it is larger than the layer that config.json describes")
+            raise LorapError(f"layer {index}: its plan is larger than the layer that config.json describes")
         dims = self.value_dims()
         if not all(type(dim) is int and 0 <= dim <= shape.head_dim for dim in dims) or (dims and not any(dims)):
             raise LorapError(f"layer {index}: {dims} are no dimensions of heads of {shape.head_dim}")
