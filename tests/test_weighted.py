@@ -60,9 +60,9 @@ def test_moments_are_weighed_by_the_dense_stream_behind_the_sub_layer(
     layers = iter(loop)
     next(layers)
     index, layer = next(layers)
-    seen, keep = Seen(), ("attention_out",)
+    seen = Seen()
     loop.advance(index, layer, "dense", to_the_end=True)
-    loop.gather(index, layer, [Want("attention_in", "squares")], seen, keep)
+    loop.gather(index, layer, [Want("attention_in", "squares")], seen, [("compressed", "attention_out")])
     halves(layer)
     wants = [Want("attention_out", kind, behind="attention", weighted=True) for kind in ("gram", "before")]
     wants += [Want("ffn_hidden", kind, behind="attention", weighted=True) for kind in ("gram", "gap")]

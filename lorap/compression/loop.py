@@ -17,7 +17,7 @@ from lorap.compression.passing import passing, skip_attention, token_weights
 from lorap.compression.store import Store
 from lorap.core.statistics import CROSSES, Moments
 from lorap.errors import LorapError
-from lorap.methods.seen import Key, Seen, Stream, Want
+from lorap.methods.seen import KEPT, Key, Seen, Stream, Want
 from lorap.model.family import bias_of, decoder_layers, has, projection
 from lorap.model.folder import open_weights
 from lorap.model.layer_plan import READERS, SUBLAYER_OF
@@ -38,9 +38,9 @@ class LayerLoop:
         dense_stream: Also carry the activations of the dense model, which takes their memory once more.
         measured: How many layers are measured on each stream, which need not pass those behind; None means all.
 
-    ``streams`` are the inputs of the layer at work, (windows, tokens, hidden); ``before`` inputs of its projections as
-    they were before anything of it was compressed, by name; ``token_weights``, (windows, tokens), how much each token
-    counts behind the ``attention`` and behind the ``ffn``.
+    ``streams`` are the inputs of the layer at work, (windows, tokens, hidden); ``kept`` inputs of its projections as
+    they were before anything of it was compressed, by stream and name; ``token_weights``, (windows, tokens), how much
+    each token counts behind the ``attention`` and behind the ``ffn``.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LayerLoop:
         self.streams: dict[Stream, Tensor] = {"compressed": hidden}
         if dense_stream:
             self.streams["dense"] = self.store.keep(hidden)
-        self.before: dict[str, Tensor] = {}
+        self.kept: dict[tuple[Stream, str], Tensor] = {}
         self.token_weights: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class LayerLoop:
         layer: nn.Module,
         wants: Sequence[Want],
         seen: Seen,
-        keep: Collection[str] = (),
+        keep: Collection[tuple[Stream, str]] = (),
         onward: bool = False,
     ) -> None:
         """Takes statistics of the layer's inputs; a forward pass stops at the last input that is wanted.
@@ -94,7 +94,7 @@ class LayerLoop:
             wants: What is wanted, behind the same part of the layer. Weighted ones and gaps need the dense stream,
                 which has to have passed the layer already.
             seen: Where it goes.
-            keep: Inputs of the compressed stream that are kept whole, for a later ``before``.
+            keep: Inputs, by stream and name, that are kept whole for a later ``before`` or ``counterpart``.
             onward: Replace the inputs of the layer by its outputs in the same pass, where something is wanted.
 
         Raises:
@@ -107,7 +107,7 @@ class LayerLoop:
         for stream in self.streams:
             moments = seen.expect((want for want in wants if want.stream == stream and want.input in first), features,
                                   self.device)  # fmt: skip
-            self._watch(index, layer, stream, moments, keep if stream == "compressed" else (), onward)
+            self._watch(index, layer, stream, moments, [name for of, name in keep if of == stream], onward)
             fine = torch.stack([moment.is_finite() for moment in moments.values()]).tolist() if moments else []
             if not all(fine):
                 name = list(moments)[fine.index(False)][0]
@@ -133,23 +133,23 @@ class LayerLoop:
                 weights = self.token_weights[SUBLAYER_OF[name]][window].to(self.device) if weighted else None
                 moment.update(seen[name], weights, **others)
             for name in keep:
-                self._keep_before(name, window, seen[name])
+                self._keep(stream, name, window, seen[name])
             if onward:
                 self.streams[stream][window] = seen["output"].to(self.store.device)
 
-    def _keep_before(self, name: str, window: slice, inputs: Tensor) -> None:
-        if name not in self.before:
-            windows = len(self.streams["compressed"])
-            self.before[name] = self.store.empty((windows, *inputs.shape[1:]), inputs.dtype)
-        self.before[name][window] = inputs.to(self.store.device)
+    def _keep(self, stream: Stream, name: str, window: slice, inputs: Tensor) -> None:
+        if (stream, name) not in self.kept:
+            shape = (len(self.streams[stream]), *inputs.shape[1:])
+            self.kept[stream, name] = self.store.empty(shape, inputs.dtype)
+        self.kept[stream, name][window] = inputs.to(self.store.device)
 
     def _other(self, kind: str, name: str, window: slice, seen: Mapping[str, Tensor], layer: nn.Module) -> Tensor:
         """What an input is multiplied with: itself before the compression, or what its reader has to add to the stream.
 
         A bias of the reader adds its part anyway.
         """
-        if kind == "before":
-            return self.before[name][window].to(self.device)
+        if stream := KEPT.get(kind):
+            return self.kept[stream, name][window].to(self.device)
         gap = self.streams["dense"][window].to(self.device) - seen["middle"]
         bias = bias_of(projection(layer, READERS[name][0]))
         return gap if bias is None else gap - bias

@@ -24,12 +24,15 @@ from lorap.methods.seen import Behind, Seen, Stream, Want
 from lorap.methods.solving import in_layer
 from lorap.model.family import linear
 from lorap.model.folder import read_config, write_companions
-from lorap.model.layer_plan import PROJECTIONS, SUBLAYER_OF
+from lorap.model.layer_plan import PROJECTIONS, READERS, SUBLAYER_OF
 from lorap.model.padding import pad_layer
 from lorap.model.stream import write_weights
 from lorap.model.swap import multiply_out
 from lorap.model.weights import SINGLE
 from lorap.settings.method import Method, Scores
+
+OF_ATTENTION = {name for name, sublayer in SUBLAYER_OF.items() if sublayer == "attention"}
+OF_FFN = set(READERS) - OF_ATTENTION
 
 
 def compress(
@@ -130,32 +133,37 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
     seen = Seen(scores=plan.scores[index] if plan.scores else {})
     wants = [want for worker in method.workers for want in worker.wanted(shape, layer_plan)]
     of_dense = [want for want in wants if want.stream == "dense"]
-    kept_whole = {want.input for want in wants if want.kind == "before"}
+    before = {want.input for want in wants if want.kind == "before"}
+    first = {want.input for want in wants if want.kind == "counterpart"}
     seen.dense = {name: linear(layer, name).weight for name in PROJECTIONS}
 
-    def gather(behind: Behind, place: str | None = None) -> None:
+    def gather(behind: Behind, inputs: Collection[str], keep: Collection[str] = ()) -> None:
         chosen = [want for want in wants if want.stream == "compressed" and want.behind == behind]
-        chosen = [want for want in chosen if place in (None, SUBLAYER_OF[want.input])]
-        loop.gather(index, layer, chosen, seen, kept_whole if behind == "nothing" else ())
+        chosen = [want for want in chosen if want.input in inputs]
+        loop.gather(index, layer, chosen, seen, [("compressed", name) for name in keep])
 
     with in_layer(index):
-        loop.gather(index, layer, of_dense, seen)
+        loop.gather(index, layer, of_dense, seen, [("dense", name) for name in first])
         loop.advance(index, layer, "dense", to_the_end=any(want.needs_dense_outputs for want in wants))
-        gather("nothing")
+        gather("nothing", first)
+        loop.kept.clear()
+        if method.repair:
+            method.repair.mend_values(layer, layer_plan, seen)
+        gather("nothing", set(READERS) - first, before)
         if windows := attention.windows_for_metrics(layer_plan):
             seen.metrics = attention_metrics(loop, index, layer, windows)
         dense = attention_modules(layer)
         seen.kept |= attention.apply(layer, layer_plan, seen)
         joint = {"joint_errors": joint_errors(loop, index, layer, dense, seen.metrics, windows)} if windows else {}
-        gather("attention", "attention")
+        gather("attention", OF_ATTENTION)
         if method.repair:
             method.repair.mend_attention(layer, layer_plan, seen)
-        loop.before.clear()
+        loop.kept.clear()
         if any(want.settles_attention for want in wants):
             loop.settle_attention(index, layer)
-        gather("attention", "ffn")
+        gather("attention", OF_FFN)
         seen.kept |= ffn.apply(layer, layer_plan, seen)
-        gather("layer")
+        gather("layer", READERS)
         if method.repair:
             method.repair.apply(layer, layer_plan, seen)
     return layer_errors(layer, (attention, ffn), seen) | joint

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lorap.core.fluctuation import Fluctuation
 
-Kind = Literal["squares", "mean", "fluctuation", "moment", "gram", "before", "gap"]
-CROSSES = frozenset(("before", "gap"))  # moments of an input with something else
+Kind = Literal["squares", "mean", "fluctuation", "moment", "gram", "before", "counterpart", "gap"]
+CROSSES = frozenset(("before", "counterpart", "gap"))  # moments of an input with something else
 ZERO_SCALE = 1e-4  # replaces the scale of a feature that is always 0
 STRIPS = 8  # of a Gram matrix, of which each is computed from the diagonal on
 
@@ -22,8 +22,8 @@ class Moments:
         features: Width of the input.
         kinds: ``squares``, ``mean``, or ``moment``: the whole (features, features) second moment, and the mean.
             ``fluctuation``: see ``core.fluctuation``.
-            In float32, for solutions with a ridge: ``gram``, the second moment; ``before`` and ``gap``, the moments
-            that other tensors have with the input, see ``methods.seen.Want``.
+            In float32, for solutions with a ridge: ``gram``, the second moment; ``before``, ``counterpart`` and
+            ``gap``, the moments that other tensors have with the input, see ``methods.seen.Want``.
         device: Where the sums live.
         blocks: Of the ``gram``, of which only those on the diagonal are wanted.
     """
@@ -48,7 +48,7 @@ class Moments:
         Args:
             inputs: (..., features) of any float type.
             weights: Of the tokens, for the kinds in float32: (...).
-            others: The tensors of ``before`` and ``gap``, (..., their features).
+            others: The tensors of ``before``, ``counterpart`` and ``gap``, (..., their features).
         """
         if self.published:
             self.published.add(inputs.reshape(-1, *inputs.shape[-2:]).float())
@@ -81,7 +81,7 @@ class Moments:
             self.crosses[name] = self.crosses[name].add_(product) if name in self.crosses else product
 
     def products_of(self, kind: str = "gram") -> Tensor:
-        """E[x x^T] of ``gram``, its blocks where there are several, or E[t x^T] of ``before`` and ``gap``; float32."""
+        """E[x x^T] of ``gram``, its blocks where there are several, or E[t x^T] of the other kinds; float32."""
         if kind != "gram":
             return self.crosses[kind] / self.tokens
         if len(self.gram) > 1:

@@ -12,6 +12,7 @@ from lorap.machine.need import MIB, Need
 from lorap.machine.passes import backward_bytes, inputs_bytes, pass_bytes, some_of
 from lorap.machine.streaming import Model
 from lorap.machine.worked import compressing_work, measured, surveying_work, sweeping_work
+from lorap.methods.seen import KEPT
 from lorap.model.sizes import Sizes, eigenvector_operations, factorising_bytes
 from lorap.settings.schema import COPIES, Batch, Calibrate, Offload, Tune
 from lorap.settings.sources import CorpusSource, ModelSource
@@ -52,7 +53,7 @@ def compress(model: Model, spec: CompressSpec, windows: Calibrate) -> Need:
     need = replace(need, work=sizes.layers * compressing_work(model, spec, windows))
     inputs = inputs_bytes(sizes, windows, sizes.width(spec.dtype))
     wants = measured(model, spec.method)
-    dense, before = (any("dense" in want.streams for want in wants), any(want.kind == "before" for want in wants))
+    dense, before = (any("dense" in want.streams for want in wants), any(want.kind in KEPT for want in wants))
     beside = (dense + before) * inputs
     need = _offloaded(replace(need, device=need.device + beside), inputs + beside, spec.offload)
     return _after_sweep(need, model, spec, windows) if spec.method.swept else need

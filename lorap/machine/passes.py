@@ -79,6 +79,7 @@ def others(want: Want, features: int, shape: LayerShape) -> float:
         "moment": features,
         "gram": SYMMETRIC * features if want.blocks == 1 else features / want.blocks,
         "before": shape.sizes["o_proj"][1],
+        "counterpart": features,
         "gap": shape.sizes["gate_proj"][1],
     }
     return products.get(want.kind, 0)

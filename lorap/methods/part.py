@@ -127,6 +127,9 @@ class Repair(Worker):
         """The plan with what the repair adds, such as biases."""
         return plan
 
+    def mend_values(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
+        """Repairs what values are made of, in place and before all else; asks for it by wants of a ``counterpart``."""
+
     def mend_attention(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
         """Repairs the attention in place, before the FFN is measured behind it and compressed."""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Stream = Literal["compressed", "dense"]
 Behind = Literal["nothing", "attention", "layer"]
 Key = tuple[str, Stream, Behind, bool]
+KEPT: Mapping[str, Stream] = {"before": "compressed", "counterpart": "dense"}  # by kind: whose inputs are kept whole
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,12 @@ class Want:
     Attributes:
         input: Name of the input.
         kind: ``squares``, ``mean``, or ``moment``, the whole second moment with the mean. In float32: ``gram``, the
-            second moment; ``before``, its moment with what the same input was before anything was compressed; ``gap``,
-            its moment with what the layer lacks of the dense model's output on the stream behind the attention.
+            second moment; ``before``, its moment with what the same input was before anything was compressed;
+            ``counterpart``, with what it is on the dense stream, for a first pass of its own; ``gap``, with what the
+            layer lacks of the dense model's output on the stream behind the attention.
         stream: The activations as the compressed layers before this one left them, or those of the dense model.
         behind: How much of the layer itself is compressed when they pass: nothing, its attention, or all of it.
-        weighted: A ``gram``, ``before`` or ``gap`` in which an error counts relative to the dense residual stream
+        weighted: A kind in float32 in which an error counts relative to the dense residual stream
             behind the sub-layer, as the next norm sees it.
         blocks: How many diagonal blocks of a ``gram`` are wanted, alone; 1 means all of it.
     """
@@ -53,12 +55,14 @@ class Want:
     @property
     def streams(self) -> tuple[Stream, ...]:
         """The streams that have to reach the layer for it."""
-        return ("compressed", "dense") if self.needs_dense_outputs else (self.stream,)
+        both = self.needs_dense_outputs or KEPT.get(self.kind) == "dense"
+        return ("compressed", "dense") if both else (self.stream,)
 
     @property
     def sweep(self) -> tuple[Stream, Behind, str]:
         """What wants have in common that one pass over all windows serves."""
-        return self.stream, self.behind, SUBLAYER_OF[self.input] if self.behind == "attention" else ""
+        place = SUBLAYER_OF[self.input] if self.behind == "attention" else ""
+        return self.stream, self.behind, self.kind if self.kind == "counterpart" else place
 
     @property
     def settles_attention(self) -> bool:
