@@ -119,7 +119,7 @@ class Treatment(Worker):
 
 
 class Repair(Worker):
-    """What follows both sub-layers: it makes up for part of what they lost."""
+    """What makes up for part of what the treatments take: before them, between them, or behind both."""
 
     slot: ClassVar[Slot] = "repair"
 
@@ -128,12 +128,11 @@ class Repair(Worker):
         return plan
 
     def mend_values(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
-        """Repairs what values are made of, in place and before all else; asks for it by wants of a ``counterpart``."""
+        """Repairs what values are made of, in place and before all else, by wants of a ``counterpart``."""
 
     def mend_attention(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
         """Repairs the attention in place, before the FFN is measured behind it and compressed."""
 
-    @abstractmethod
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
         """Repairs a compressed layer in place."""
 
