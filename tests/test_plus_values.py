@@ -36,7 +36,7 @@ def plain(weight: Tensor, inputs: Tensor, goal: Tensor, ridge: float) -> Tensor:
 def test_values_come_nearest_to_those_of_the_dense_model(
     family_folder: Path, windows: Tensor, tmp_path: Path, target: float, ridge: float
 ) -> None:
-    repair = {"name": "dense-values", "value_target": target, "ridge": ridge}
+    repair = {"name": "refit", "value_target": target, "ridge": ridge}
     method = Method.model_validate({"attention": "none", "ffn": {"name": "prune", "keep_least": 0}, "repair": repair})
     out = tmp_path / "small"
     out.mkdir()

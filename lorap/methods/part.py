@@ -133,6 +133,7 @@ class Repair(Worker):
     def mend_attention(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
         """Repairs the attention in place, before the FFN is measured behind it and compressed."""
 
+    @abstractmethod
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: Seen) -> None:
         """Repairs a compressed layer in place."""
 

@@ -1,4 +1,4 @@
-"""o and down solved again behind what has become of their inputs, pulled to what they were (plus.md, 4)."""
+"""o and down, and v where that is wanted, solved again behind what has become of their inputs (plus.md, 4)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,6 +22,9 @@ Ridge = Annotated[float, Field(ge=0, allow_inf_nan=False, description="pull of a
 DenseTarget = Annotated[
     float, Field(ge=0, le=1, description="how far down aims at the dense model's stream, not at its own FFN's output")
 ]
+ValueTarget = Annotated[
+    float, Field(ge=0, le=1, description="how far v aims at what it gives on the dense model's stream; 0 leaves it")
+]
 TokenWeights = Annotated[
     Literal["relative", "alike"],
     Field(description="whether a token's error counts relative to the dense residual stream, or like any other's"),
@@ -34,6 +37,7 @@ class Refit(Repair):
     name: Literal["refit"] = "refit"
     ridge: Ridge = 1
     dense_target: DenseTarget = 0.25
+    value_target: ValueTarget = 0
     token_weights: TokenWeights = "relative"
 
     def planned(self, plan: LayerPlan, shape: LayerShape) -> LayerPlan:
@@ -47,14 +51,23 @@ class Refit(Repair):
         return plan
 
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
-        """Moments of o's inputs with themselves and with what they were, and of the channels."""
+        """Moments of o's inputs with themselves and with what they were, of the channels, and of v's inputs."""
         attention = moments_behind("attention_out", ["gram", "before"], self.weighted)
-        return [*attention, *of_channels(self.dense_target, self.weighted)]
+        values = [Want("attention_in", "gram"), Want("attention_in", "counterpart")] if self.value_target else []
+        return [*values, *attention, *of_channels(self.dense_target, self.weighted)]
 
     @property
     def weighted(self) -> bool:
         """Whether tokens count relative to the dense stream, which has to be carried along then."""
         return self.token_weights == "relative"
+
+    def mend_values(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
+        """Solves v for the mixture of what it gives on the stream as it comes, and on the dense model's."""
+        if self.value_target:
+            inputs = seen.of("attention_in")
+            gram = inputs.products_of()
+            goal = gram.lerp(inputs.products_of("counterpart"), self.value_target)
+            solve_again(layer, "v_proj", seen.dense["v_proj"].float() @ goal, gram, self.ridge)
 
     def mend_attention(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Solves o for the output that the dense attention has on the same stream."""
@@ -77,13 +90,18 @@ class Refit(Repair):
             solve_again(layer, "down_proj", cross, gram, self.ridge, prior)
 
     def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
-        """For each of the two a Gram matrix times a weight, a Cholesky factor and two triangular solutions."""
+        """For each of them a Gram matrix times a weight, a Cholesky factor and two triangular solutions."""
         sizes = [plan.sizes(shape)[name] for name in ("o_proj", "down_proj")]
-        return sum(inp**3 / 6 + 2 * out * inp**2 for out, inp in sizes) + shape.channels**2 * sizes[0][0]
+        targets = shape.channels**2 * sizes[0][0]
+        if self.value_target:
+            sizes.append(shape.sizes["v_proj"])
+            targets += sizes[-1][0] * sizes[-1][1] ** 2
+        return sum(inp**3 / 6 + 2 * out * inp**2 for out, inp in sizes) + targets
 
     def statistics_bytes(self, sizes: Sizes) -> int:
-        """The moments of both inputs, in float32, and the kept inputs of o are not among them."""
-        return 4 * (2 * sizes.hidden**2 + sizes.channels**2 + sizes.hidden * sizes.channels)
+        """The moments of the inputs, in float32; inputs that are kept whole are not among them."""
+        inputs = (4 if self.value_target else 2) * sizes.hidden**2
+        return 4 * (inputs + sizes.channels**2 + sizes.hidden * sizes.channels)
 
     def workspace_bytes(self, sizes: Sizes) -> int:
         """A Gram matrix in the order of what is left, its factor, and the weights that are solved for."""
