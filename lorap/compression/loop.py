@@ -144,7 +144,7 @@ class LayerLoop:
         self.kept[stream, name][window] = inputs.to(self.store.device)
 
     def _other(self, kind: str, name: str, window: slice, seen: Mapping[str, Tensor], layer: nn.Module) -> Tensor:
-        """What an input is multiplied with: itself before the compression, or what its reader has to add to the stream.
+        """What an input is multiplied with: itself as it was kept, or what its reader has to add to the stream.
 
         A bias of the reader adds its part anyway.
         """

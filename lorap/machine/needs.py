@@ -53,8 +53,8 @@ def compress(model: Model, spec: CompressSpec, windows: Calibrate) -> Need:
     need = replace(need, work=sizes.layers * compressing_work(model, spec, windows))
     inputs = inputs_bytes(sizes, windows, sizes.width(spec.dtype))
     wants = measured(model, spec.method)
-    dense, before = (any("dense" in want.streams for want in wants), any(want.kind in KEPT for want in wants))
-    beside = (dense + before) * inputs
+    dense, kept = (any("dense" in want.streams for want in wants), any(want.kind in KEPT for want in wants))
+    beside = (dense + kept) * inputs
     need = _offloaded(replace(need, device=need.device + beside), inputs + beside, spec.offload)
     return _after_sweep(need, model, spec, windows) if spec.method.swept else need
 

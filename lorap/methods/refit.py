@@ -92,11 +92,9 @@ class Refit(Repair):
     def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
         """For each of them a Gram matrix times a weight, a Cholesky factor and two triangular solutions."""
         sizes = [plan.sizes(shape)[name] for name in ("o_proj", "down_proj")]
-        targets = shape.channels**2 * sizes[0][0]
-        if self.value_target:
-            sizes.append(shape.sizes["v_proj"])
-            targets += sizes[-1][0] * sizes[-1][1] ** 2
-        return sum(inp**3 / 6 + 2 * out * inp**2 for out, inp in sizes) + targets
+        solved = sum(inp**3 / 6 + 2 * out * inp**2 for out, inp in sizes) + shape.channels**2 * sizes[0][0]
+        out, inp = shape.sizes["v_proj"]
+        return solved + (inp**3 / 6 + 3 * out * inp**2 if self.value_target else 0)
 
     def statistics_bytes(self, sizes: Sizes) -> int:
         """The moments of the inputs, in float32; inputs that are kept whole are not among them."""

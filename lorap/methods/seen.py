@@ -30,8 +30,8 @@ class Want:
             layer lacks of the dense model's output on the stream behind the attention.
         stream: The activations as the compressed layers before this one left them, or those of the dense model.
         behind: How much of the layer itself is compressed when they pass: nothing, its attention, or all of it.
-        weighted: A kind in float32 in which an error counts relative to the dense residual stream
-            behind the sub-layer, as the next norm sees it.
+        weighted: A kind in float32 in which an error counts relative to the dense residual stream behind the
+            sub-layer, as the next norm sees it.
         blocks: How many diagonal blocks of a ``gram`` are wanted, alone; 1 means all of it.
     """
 
