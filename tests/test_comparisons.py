@@ -98,7 +98,7 @@ def test_steps_name_their_parts_and_stand_beside_the_first_method(spec: ReportSp
     assert parts["lorap"] == ["awsvd", "prune", "none", "uniform"]
     assert parts["lorap-plus"] == [
         "joint-qk, token_weights relative, storage pivoted, vo narrow-heads",
-        "obs",
+        "prune",
         "refit, token_weights relative",
         "water-filling",
     ]

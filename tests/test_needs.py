@@ -108,11 +108,15 @@ def test_time_is_asked_for_what_is_solved_beside_the_passes(params: Params) -> N
     def work(method: str, windows: Calibrate) -> float:
         return needs.compress(MODEL_7B, compressing(params, method), windows).work
 
+    def solved(method: str) -> float:
+        return 2 * work(method, WINDOWS) - work(method, double)
+
     layer, tokens = LLAMA_7B.layer, 128 * 128
     assert work("lorap", WINDOWS) == 32 * tokens * 2 * layer, "one pass for statistics, one for the next layer's inputs"
     assert work("lorap-plus", double) - work("lorap-plus", WINDOWS) > 32 * tokens * 5 * layer
     inverse, removals = 11008**3, 11008**3 / 3
-    assert 2 * work("lorap-plus", WINDOWS) - work("lorap-plus", double) > 32 * (inverse + removals)
+    assert solved("lorap-plus") > 32 * (11008**3 / 6 + 4096**3 / 3), "Cholesky factors of what down, o and v read"
+    assert solved("plus-with-obs") > solved("plus-obs-for-refit") > 32 * (inverse + removals)
     asked = [needs.survey(MODEL_7B, survey_spec(params), windows).work for windows in (WINDOWS, double)]
     assert 2 * asked[0] - asked[1] > 32 * (inverse + removals)
 

@@ -35,12 +35,7 @@ WAYS: dict[str, dict[str, Any]] = {
     **{f"{name}": {"ffn": name} for name in registered("ffn") if name != "none"},
     **{f"{name}": {"repair": name} for name in registered("repair")},
     **{f"{name}": {"share": name} for name in registered("share")},
-    "lorap-plus": {
-        "attention": {"name": "joint-qk", "vo": "narrow-heads"},
-        "ffn": "obs",
-        "repair": "refit",
-        "share": "water-filling",
-    },
+    **{name: {"method": PARAMS.methods[name]} for name in ("lorap-plus", "plus-with-obs", "lorap-fast")},
     "afm-decompose": {"attention": "afm", "ffn": "decompose"},
     **{f"{name} of params.yaml": {"method": PARAMS.methods[name]} for name in RIVALS},
     "dense form": {"form": "dense"},

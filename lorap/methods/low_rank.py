@@ -90,11 +90,11 @@ class LowRank(Treatment):
         return {}
 
     def metric(self, projection: str, seen: "Seen") -> "Tensor | None":
-        """The metric of this factorisation, if its statistic was measured."""
+        """The metric of this factorisation, if its statistic was measured: a repair may change what it leaves alone."""
         if self.statistic is None:
             return None
-        key = Want(INPUT_OF[projection], self.statistic, self.stream).key
-        return self.metric_of(seen.moments[key]) if key in seen.moments else None
+        moments = seen.moments.get(Want(INPUT_OF[projection], self.statistic, self.stream).key)
+        return self.metric_of(moments) if moments and self.statistic in moments.kinds else None
 
     def statistics_bytes(self, sizes: Sizes) -> int:
         """Second moments of the two inputs, if the metric is full."""
