@@ -18,6 +18,7 @@ from lorap.report.build import build_report
 from lorap.report.figures.all_figures import FIGURES
 from lorap.report.figures.style import WIDTH, looks, panels, perplexity_axis
 from lorap.report.read.results import read_results
+from lorap.report.tables.ratio_tables import ratio_table
 from lorap.settings.config import load_params
 from tests.results_folder import MODEL, fill, perplexity, small_spec
 
@@ -86,6 +87,23 @@ def test_every_method_has_its_points_among_the_costs_however_many_there_are(tmp_
     assert {label: len(points) for label, points in found.items()} == {"dense": 1} | dict.fromkeys(methods, 2)
     figure.draw_without_rendering()
     assert figure.legends[0].get_window_extent().y1 <= figure.bbox.y1, "the legend is cut off"
+
+
+def test_ratios_have_a_row_for_each_method_and_a_point_for_each_text_with_its_spread(tmp_path: Path) -> None:
+    seeds = ["bookcorpus-128x128", "bookcorpus-128x128-seed1"]
+    cells = [{"methods": ["lorap", "svd", "afm"], "sparsities": [0.2, 0.5], "calibrations": [*seeds, "c4-128x128"]}]
+    spec = small_spec(cells=cells)
+    figure = draw(spec, fill(spec, tmp_path), "ratios")
+    assert [axis.get_ylabel() for axis in figure.axes] == ["sparsity 0.2", "sparsity 0.5"]
+    table = ratio_table(spec, read_results(spec, tmp_path)).frame.set_index(["corpus", "sparsity", "method"])
+    for axis, sparsity in zip(figure.axes, (0.2, 0.5), strict=True):
+        assert [label.get_text() for label in axis.get_yticklabels()] == ["svd", "afm"]
+        for bars in axis.containers:
+            points, _, (spread,) = bars.lines
+            wanted = table.loc[bars.get_label(), sparsity].loc[["svd", "afm"]]
+            assert points.get_xdata() == pytest.approx(wanted["all texts"].tolist())
+            widths = [(end - start) / 2 for (start, _), (end, _) in spread.get_segments()]
+            assert widths == pytest.approx(wanted["all texts deviation"].fillna(0).tolist())
 
 
 def test_tuning_shows_training_and_held_out_loss_of_every_tuning(spec: ReportSpec, folder: Path) -> None:

@@ -10,6 +10,7 @@ from lorap.artifacts.specs import ReportSpec
 from lorap.report.figures.curves import allocation_figure, perplexity_figure, tuning_figure, zeroshot_figure
 from lorap.report.figures.depth import error_figure, spectra_figure
 from lorap.report.figures.pareto import pareto_figure
+from lorap.report.figures.ratios import ratio_figure
 from lorap.report.figures.shares import kept_figure
 from lorap.report.figures.taken import taken_figure
 
@@ -17,6 +18,7 @@ Draw = Callable[[ReportSpec, pd.DataFrame, Path], Figure]
 
 FIGURES: dict[str, Draw] = {
     "perplexity": perplexity_figure,
+    "ratios": ratio_figure,
     "zeroshot": zeroshot_figure,
     "tuning": tuning_figure,
     "allocation": allocation_figure,

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
@@ -79,14 +80,19 @@ def perplexity_axis(axis: Axes, label: str) -> None:
     if not 0 < low <= high < float("inf"):
         return
     axis.set_yscale("log")
+    round_ticks(axis.yaxis, low, high)
+
+
+def round_ticks(side: Axis, low: float, high: float) -> None:
+    """A handful of round numbers for the ticks of a logarithmic axis whose values range so far."""
     steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
-    if high < 3 * low:
-        axis.yaxis.set_major_locator(FixedLocator(_linear_ticks(low, high)))
+    if high < 5 * low:
+        side.set_major_locator(FixedLocator(_linear_ticks(low, high)))
     else:
-        axis.yaxis.set_major_locator(LogLocator(subs=steps, numticks=12))
-    axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+        side.set_major_locator(LogLocator(subs=steps, numticks=12))
+    side.set_minor_locator(NullLocator())
+    side.set_minor_formatter(NullFormatter())
+    side.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
 
 
 def write_figure(figure: Figure, stem: Path, dpi: int) -> None:
