@@ -26,3 +26,4 @@ include: "rules/stages.smk"
 
 onstart:
     snakemake_inside.take_turn(workflow)
+    snakemake_inside.wait_without_timers(workflow)

@@ -59,6 +59,24 @@ rule all:
     assert (tmp_path / "input").read_text() == "/dev/null\n"
 
 
+def test_snakemake_has_as_much_to_do_after_many_jobs_as_before(tmp_path: Path) -> None:
+    rules = """
+onstart:
+    inside.wait_without_timers(workflow)
+
+rule all:
+    input: expand("{job}.made", job=range(40))
+    output: "threads"
+    shell: "sleep 2; grep Threads /proc/$PPID/status > {output}"
+
+rule one:
+    output: "{job}.made"
+    shell: "touch {output}"
+"""
+    snakemake(tmp_path, rules)
+    assert int((tmp_path / "threads").read_text().split()[1]) < 20
+
+
 def test_a_run_in_a_folder_where_another_is_at_work_is_refused_without_a_traceback(tmp_path: Path) -> None:
     rules = """
 import fcntl, os

@@ -51,6 +51,16 @@ def take_turn(workflow: Any) -> None:
     shell._process_args["pass_fds"] = (lock,)
 
 
+def wait_without_timers(workflow: Any) -> None:
+    """Takes the limit of jobs a second away where jobs run on this machine, which only clusters need.
+
+    With it Snakemake looks for work once a second for every job that it has started so far. After a hundred jobs that
+    takes a third of a core, which the jobs then lack.
+    """
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 def cores_of_a_job(workflow: Any) -> tuple[int, int]:
     """The most cores that a job takes, and the share of one beside which others run.
 
