@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -95,12 +96,15 @@ def test_ratios_have_a_row_for_each_method_and_a_point_for_each_text_with_its_sp
     spec = small_spec(cells=cells)
     figure = draw(spec, fill(spec, tmp_path), "ratios")
     assert [axis.get_ylabel() for axis in figure.axes] == ["sparsity 0.2", "sparsity 0.5"]
-    table = ratio_table(spec, read_results(spec, tmp_path)).frame.set_index(["corpus", "sparsity", "method"])
+    table = ratio_table(spec, read_results(spec, tmp_path)).frame
     for axis, sparsity in zip(figure.axes, (0.2, 0.5), strict=True):
         assert [label.get_text() for label in axis.get_yticklabels()] == ["svd", "afm"]
         for bars in axis.containers:
+            assert isinstance(bars, ErrorbarContainer)
             points, _, (spread,) = bars.lines
-            wanted = table.loc[bars.get_label(), sparsity].loc[["svd", "afm"]]
+            wanted = table[(table.corpus == bars.get_label()) & (table.sparsity == sparsity)]
+            assert list(wanted.method) == ["svd", "afm"]
+            assert points is not None
             assert points.get_xdata() == pytest.approx(wanted["all texts"].tolist())
             widths = [(end - start) / 2 for (start, _), (end, _) in spread.get_segments()]
             assert widths == pytest.approx(wanted["all texts deviation"].fillna(0).tolist())
