@@ -95,12 +95,12 @@ def test_steps_name_their_parts_and_stand_beside_the_first_method(spec: ReportSp
     table = rows_by(made(spec, folder, "steps"), "method")
     assert list(table) == ["lorap", "svd", "lorap-plus", "lorap-fast"]
     parts = {name: [row[slot] for slot in ("attention", "ffn", "repair", "share")] for name, row in table.items()}
-    assert parts["lorap"] == ["awsvd", "prune", "none", "uniform"]
+    assert parts["lorap"] == ["awsvd", "prune, keep_least 0.01", "none", "uniform"]
     assert parts["lorap-plus"] == [
         "joint-qk, token_weights relative, storage pivoted, vo narrow-heads",
-        "prune",
+        "prune, keep_least 0",
         "refit, token_weights relative",
-        "water-filling",
+        "water-filling, floor 0.15",
     ]
     assert [table["lorap"][name] for name in ("bookcorpus", "c4", "bookcorpus deviation")] == [1, 1, 0]
     assert table["svd"]["c4"] == pytest.approx(together(spec, "svd", "c4-128x128"))

@@ -1,5 +1,7 @@
 """What the settings of a grid say of its methods and corpora; which treatments there are is not known here."""
 
+from typing import Any
+
 from lorap.artifacts.specs import ReportSpec
 from lorap.methods.registry import NONE, SLOTS
 from lorap.settings.method import Method
@@ -24,13 +26,15 @@ def part_of(method: Method, part: str) -> tuple[Setting, ...]:
     return tuple(columns[name] for name in (part, *_options(method, part)))
 
 
-def parts_of(method: Method) -> dict[str, str]:
-    """The parts of a method in words: their names, and where halves of a part are named, these too."""
+def parts_of(spec: ReportSpec, method: Method) -> dict[str, str]:
+    """The parts of a method in words: their names, named halves, and numbers that set them apart from others' parts."""
     found: dict[str, str] = {}
     for slot in SLOTS:
-        settings = getattr(method, slot).model_dump() if getattr(method, slot) else {"name": NONE}
-        halves = [f"{name} {value}" for name, value in settings.items() if name != "name" and isinstance(value, str)]
-        found[slot] = ", ".join([settings["name"], *halves])
+        settings = _section(method, slot)
+        others = [_section(other, slot) for other in spec.methods.values()]
+        alike = [other for other in others if other["name"] == settings["name"]]
+        told = [f"{name} {_shown(value)}" for name, value in settings.items() if name != "name" and _tells(name, alike)]
+        found[slot] = ", ".join([settings["name"], *told])
     return found
 
 
@@ -46,3 +50,17 @@ def domain_of(spec: ReportSpec, corpus: str) -> str:
 
 def _options(method: Method, part: str) -> tuple[str, ...]:
     return tuple(name for name in method.options_of(part) if name in method.columns())
+
+
+def _section(method: Method, slot: str) -> dict[str, Any]:
+    part = getattr(method, slot)
+    return part.model_dump() if part else {"name": NONE}
+
+
+def _tells(name: str, sections: list[dict[str, Any]]) -> bool:
+    values = {section[name] for section in sections}
+    return len(values) > 1 or any(isinstance(value, str) for value in values)
+
+
+def _shown(value: Setting) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -51,7 +51,7 @@ def steps_table(spec: ReportSpec, results: pd.DataFrame) -> Table:
     origins: dict[tuple[int, str], Origin] = {}
     for key, group in ratios.sort_values(["model", "sparsity", "order"]).groupby(STEP_KEYS, sort=False):
         row: dict[str, Any] = dict(zip(STEP_KEYS, key, strict=True))
-        row |= parts_of(spec.methods[row["method"]])
+        row |= parts_of(spec, spec.methods[row["method"]])
         for name, cells in group.groupby("set"):
             found = {str(name): cells[TOGETHER].mean(), DEVIATION.format(name): cells[TOGETHER].std()}
             origins |= {(len(rows), column): _origin(cells, TOGETHER, ALL_TEXTS) for column in found}
