@@ -21,6 +21,7 @@ from lorap.machine.streaming import read_model
 from lorap.model.family import decoder_layers
 from lorap.model.sizes import Sizes, read_sizes
 from lorap.settings.config import load_params
+from lorap.settings.method import Method
 from lorap.settings.schema import Calibrate, Params
 from lorap.workflow.architectures import PUBLISHED
 from tests.conftest import FAMILIES
@@ -105,18 +106,19 @@ def test_more_windows_a_larger_batch_and_a_larger_model_need_more(params: Params
 def test_time_is_asked_for_what_is_solved_beside_the_passes(params: Params) -> None:
     double = WINDOWS.model_copy(update={"nsamples": 256})
 
-    def work(method: str, windows: Calibrate) -> float:
-        return needs.compress(MODEL_7B, compressing(params, method), windows).work
+    def work(method: Method, windows: Calibrate) -> float:
+        return needs.compress(MODEL_7B, compressing(params).model_copy(update={"method": method}), windows).work
 
-    def solved(method: str) -> float:
+    def solved(method: Method) -> float:
         return 2 * work(method, WINDOWS) - work(method, double)
 
+    lorap, plus, obs = (params.methods[name] for name in ("lorap", "lorap-plus", "plus-only-obs"))
     layer, tokens = LLAMA_7B.layer, 128 * 128
-    assert work("lorap", WINDOWS) == 32 * tokens * 2 * layer, "one pass for statistics, one for the next layer's inputs"
-    assert work("lorap-plus", double) - work("lorap-plus", WINDOWS) > 32 * tokens * 5 * layer
+    assert work(lorap, WINDOWS) == 32 * tokens * 2 * layer, "one pass for statistics, one for the next layer's inputs"
+    assert work(plus, double) - work(plus, WINDOWS) > 32 * tokens * 5 * layer
     inverse, removals = 11008**3, 11008**3 / 3
-    assert solved("lorap-plus") > 32 * (11008**3 / 6 + 4096**3 / 3), "Cholesky factors of what down, o and v read"
-    assert solved("plus-with-obs") > solved("plus-obs-for-refit") > 32 * (inverse + removals)
+    assert solved(plus) > 32 * (11008**3 / 6 + 4096**3 / 3), "Cholesky factors of what down, o and v read"
+    assert solved(plus.model_copy(update={"ffn": obs.ffn})) > solved(obs) > 32 * (inverse + removals)
     asked = [needs.survey(MODEL_7B, survey_spec(params), windows).work for windows in (WINDOWS, double)]
     assert 2 * asked[0] - asked[1] > 32 * (inverse + removals)
 

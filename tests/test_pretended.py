@@ -27,6 +27,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 WAITS_A_LAYER = 35  # of the host for the device, whatever the number of windows
 
 PARAMS = load_params(ROOT / "params.yaml")
+PLUS, SURGEON = PARAMS.methods["lorap-plus"], PARAMS.methods["plus-only-obs"].ffn
 RIVALS = list(PARAMS.methods)[list(PARAMS.methods).index("magnitude-sp") :]
 
 
@@ -35,7 +36,8 @@ WAYS: dict[str, dict[str, Any]] = {
     **{f"{name}": {"ffn": name} for name in registered("ffn") if name != "none"},
     **{f"{name}": {"repair": name} for name in registered("repair")},
     **{f"{name}": {"share": name} for name in registered("share")},
-    **{name: {"method": PARAMS.methods[name]} for name in ("lorap-plus", "plus-with-obs", "lorap-fast")},
+    **{name: {"method": PARAMS.methods[name]} for name in ("lorap-plus", "lorap-fast")},
+    "lorap-plus with obs": {"method": PLUS.model_copy(update={"ffn": SURGEON})},
     "afm-decompose": {"attention": "afm", "ffn": "decompose"},
     **{f"{name} of params.yaml": {"method": PARAMS.methods[name]} for name in RIVALS},
     "dense form": {"form": "dense"},
