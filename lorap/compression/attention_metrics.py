@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +29,12 @@ def attention_metrics(loop: LayerLoop, index: int, layer: nn.Module, windows: in
         Of q_proj (heads, d, d), and of k_proj (groups, d, d), float64.
     """
     run, chosen = partial(loop.window_outputs, index, layer), chosen_windows(loop, windows)
-    output = linear(layer, "o_proj").weight.float()
+    roots = _output_roots(layer)
     sums: dict[str, Tensor] = {}
     for window in chosen[:, None]:
         window = window.to(loop.device)
         call = record_call(layer, partial(run, window))
-        found = _metrics(attended(call), jacobians(call), output)
+        found = _metrics(attended(call), jacobians(call), roots)
         sums = {name: sums[name] + metric if sums else metric for name, metric in found.items()}
     return {name: metric / chosen[..., 0].numel() for name, metric in sums.items()}
 
@@ -44,14 +45,20 @@ def chosen_windows(loop: LayerLoop, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def _metrics(seen: Attended, jacobian: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:
-    """Sums over the tokens of a window."""
-    width = seen.queries.shape[-1]
-    columns = output.T.view(-1, width, output.shape[0])
+def _output_roots(layer: Any) -> Tensor:
+    """For the columns of o's weight that each head has, W, the root of W^T W: (heads, d, d), float32."""
+    output = linear(layer, "o_proj").weight.float()
+    columns = output.T.view(-1, layer.self_attn.head_dim, len(output))
     roots, _ = block_roots(in_float64(columns @ columns.transpose(1, 2)))
+    return roots.float().to(output.device)
+
+
+@torch.no_grad()
+def _metrics(seen: Attended, jacobian: Mapping[str, Tensor], roots: Tensor) -> dict[str, Tensor]:
+    """Sums over the tokens of a window."""
     queries, keys = [], [torch.zeros_like(seen.keys[0])[:, :, None] for _ in seen.keys]
     ratio = len(seen.queries) // len(seen.keys)
-    for head, root in enumerate(roots.float().to(output.device)):
+    for head, root in enumerate(roots):
         change = (query_metric(seen, head, root) @ jacobian["q_proj"][head]).flatten(0, 1)
         queries.append(in_float64(change.T @ change))
         keys[head // ratio] = keys[head // ratio] + key_metric(seen, head, root)

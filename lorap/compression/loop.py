@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lorap.compression.entrance import entrance, require_known
-from lorap.compression.passing import passing, skip_attention, token_weights
+from lorap.compression.passing import passing, token_weights
 from lorap.compression.store import Store
 from lorap.core.statistics import CROSSES, Moments
 from lorap.errors import LorapError
@@ -38,9 +38,9 @@ class LayerLoop:
         dense_stream: Also carry the activations of the dense model, which takes their memory once more.
         measured: How many layers are measured on each stream, which need not pass those behind; None means all.
 
-    ``streams`` are the inputs of the layer at work, (windows, tokens, hidden); ``kept`` inputs of its projections as
-    they were before anything of it was compressed, by stream and name; ``token_weights``, (windows, tokens), how much
-    each token counts behind the ``attention`` and behind the ``ffn``.
+    ``streams`` are the inputs of the layer at work, (windows, tokens, hidden); ``kept`` inputs of its projections by
+    stream and name, as they were when they were last asked for; ``token_weights``, (windows, tokens), how much each
+    token counts behind the ``attention`` and behind the ``ffn``.
     """
 
     def __init__(
@@ -94,7 +94,8 @@ class LayerLoop:
             wants: What is wanted, behind the same part of the layer. Weighted ones and gaps need the dense stream,
                 which has to have passed the layer already.
             seen: Where it goes.
-            keep: Inputs, by stream and name, that are kept whole for a later ``before`` or ``counterpart``.
+            keep: Inputs, by stream and name, that are kept whole, in the place of those kept earlier: for a later
+                ``before`` or ``counterpart``, or for ``settle_attention``.
             onward: Replace the inputs of the layer by its outputs in the same pass, where something is wanted.
 
         Raises:
@@ -107,7 +108,8 @@ class LayerLoop:
         for stream in self.streams:
             moments = seen.expect((want for want in wants if want.stream == stream and want.input in first), features,
                                   self.device)  # fmt: skip
-            self._watch(index, layer, stream, moments, [name for of, name in keep if of == stream], onward)
+            kept = [name for of, name in keep if of == stream and name in first]
+            self._watch(index, layer, stream, moments, kept, onward)
             fine = torch.stack([moment.is_finite() for moment in moments.values()]).tolist() if moments else []
             if not all(fine):
                 name = list(moments)[fine.index(False)][0]
@@ -141,7 +143,7 @@ class LayerLoop:
         if (stream, name) not in self.kept:
             shape = (len(self.streams[stream]), *inputs.shape[1:])
             self.kept[stream, name] = self.store.empty(shape, inputs.dtype)
-        self.kept[stream, name][window] = inputs.to(self.store.device)
+        self.kept[stream, name][window, ..., : inputs.shape[-1]] = inputs.to(self.store.device)  # or fewer than before
 
     def _other(self, kind: str, name: str, window: slice, seen: Mapping[str, Tensor], layer: nn.Module) -> Tensor:
         """What an input is multiplied with: itself as it was kept, or what its reader has to add to the stream.
@@ -164,15 +166,6 @@ class LayerLoop:
         seen = Seen()
         self.gather(index, layer, [Want(name, "squares") for name in READERS], seen)
         return {key[0]: moments.scale() for key, moments in seen.moments.items()}
-
-    @torch.no_grad()
-    def settle_attention(self, index: int, layer: nn.Module) -> None:
-        """Takes the compressed stream to behind a layer's attention, which changes no more and need not pass again."""
-        hidden = self.streams["compressed"]
-        for window in self.batches():
-            run = partial(self.window_outputs, index, layer, hidden[window].to(self.device))
-            hidden[window] = passing(layer, run, ["ffn_in"])["middle"].to(self.store.device)
-        skip_attention(layer)
 
     @torch.no_grad()
     def advance(self, index: int, layer: nn.Module, stream: Stream = "compressed", to_the_end: bool = False) -> None:

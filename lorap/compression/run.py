@@ -19,6 +19,7 @@ from lorap.compression.passing import require_plain_stream, restore_attention
 from lorap.compression.planning import Plan
 from lorap.compression.progress import DONE, Progress
 from lorap.compression.scoring import plan_for
+from lorap.compression.settling import settle_attention
 from lorap.compression.store import Store
 from lorap.methods.seen import Behind, Seen, Stream, Want
 from lorap.methods.solving import in_layer
@@ -155,12 +156,12 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         dense = attention_modules(layer)
         seen.kept |= attention.apply(layer, layer_plan, seen)
         joint = {"joint_errors": joint_errors(loop, index, layer, dense, seen.metrics, windows)} if windows else {}
-        gather("attention", OF_ATTENTION)
+        gather("attention", OF_ATTENTION, before)
         if method.repair:
             method.repair.mend_attention(layer, layer_plan, seen)
-        loop.kept.clear()
         if any(want.settles_attention for want in wants):
-            loop.settle_attention(index, layer)
+            settle_attention(loop, index, layer)
+        loop.kept.clear()
         gather("attention", OF_FFN)
         seen.kept |= ffn.apply(layer, layer_plan, seen)
         gather("layer", READERS)

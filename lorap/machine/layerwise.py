@@ -124,6 +124,8 @@ def _gather(stream: Stream, layer: Terms, wants: Collection[Want], plan: LayerPl
         layer["statistics"] += sum(_summing(stream, want, sizes[READERS[want.input][0]][1]) for want in together)
     if any(want.settles_attention for want in wants):  # which then passes once, not for the FFN's input and output each
         layer["passes"] -= stream.passing(half, "ffn_in")
+        if any(want.kind == "before" for want in wants):  # and goes on from what o reads, which is kept
+            layer["passes"] -= stream.passing(half, "attention_out")
 
 
 def _whole(wants: Collection[Want]) -> Collection[str]:

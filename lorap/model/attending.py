@@ -17,6 +17,7 @@ from lorap.errors import LorapError
 from lorap.model.family import linear
 
 RECORDER = "lorap_recorder"
+TOGETHER = 8  # rows of a Jacobian in one backward pass, whose memory is so many times that of what it starts from
 FOREIGN = ("softcap", "s_aux")  # of families whose scores are more than scaled products
 
 
@@ -86,11 +87,10 @@ def jacobians(call: Call) -> Mapping[str, Tensor]:
 def _differentiated(made: Tensor, output: Tensor) -> Tensor:
     """No head and no token depends on another one, so that one backward pass serves them all."""
     _, heads, tokens, width = made.shape
-    rows = [
-        torch.autograd.grad(made[..., row].sum(), output, retain_graph=True)[0].view(tokens, heads, width)
-        for row in range(width)
-    ]
-    return torch.stack(rows, 2).transpose(0, 1).float()
+    ones = torch.eye(width, dtype=made.dtype, device=made.device)[:, None, None, None].expand(-1, *made.shape)
+    rows = [torch.autograd.grad(made, output, part, retain_graph=True, is_grads_batched=True)[0]
+            for part in torch.split(ones, TOGETHER)]  # fmt: skip
+    return torch.cat(rows).view(width, tokens, heads, width).permute(2, 1, 0, 3).float()
 
 
 def attended(call: Call) -> Attended:
