@@ -141,7 +141,7 @@ def test_every_fault_of_a_params_file_has_its_line(work: Path) -> None:
     )
     assert sorted(faults(call(*PLAN))) == [
         "params.yaml: active.0: got 'nope'; expected a name from grids: "
-        "demo, mini, paper, plus, plus-ablation, plus-tuned, rivals",
+        "demo, mini, paper, plus, plus-ablation, plus-tuned, plus-zeroshot, rivals",
         "params.yaml: methods.m.keep_least: '1e-4' is text to YAML; write the number with a point, as in 1.0e-4",
         "params.yaml: wibble: unknown key, remove it or correct its spelling",
     ]

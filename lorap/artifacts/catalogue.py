@@ -18,7 +18,7 @@ TABLES = {
     "mean over the texts; mean and deviation over seeds",
     "steps": "What each part of a method adds: the same geometric mean, by the text that was calibrated on",
     "paired": "Zero-shot accuracy above that of the grid's first method on the same documents, in points of the mean "
-    "over the tasks",
+    "over the tasks and over seeds",
     "rivals": "Published numbers of rival methods, each with its protocol; none is that of this grid",
     "timing": "Memory, latency and throughput (they vary from run to run)",
     "tuning_cost": "Time and memory of tuning (they vary from run to run)",
