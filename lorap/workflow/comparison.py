@@ -25,6 +25,7 @@ ROW_KEYS = {
     "redecompose.csv": (CELL, "tuning", "kept_as"),
     "seeds.csv": (*SEED_KEYS, *SET),
     "ratio.csv": (*SEED_KEYS, *SET),
+    "paired.csv": (*SEED_KEYS, *SET),
     "steps.csv": STEP_KEYS,
     catalogue.SWEEP: (CELL, "text"),
 }
