@@ -66,6 +66,10 @@ class Probe(Untouched):
     swept: ClassVar[bool] = True
     gradients: ClassVar[int] = 2
 
+    @property
+    def squared_gradients(self) -> bool:
+        return True
+
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         return [
             Want("ffn_in", "mean"),

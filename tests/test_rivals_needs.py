@@ -16,6 +16,7 @@ from lorap.compression.run import compress
 from lorap.machine import needs
 from lorap.machine.layerwise import compressing
 from lorap.machine.named import named_gpu
+from lorap.machine.passes import backward_bytes
 from lorap.machine.speeds import RATES, TIMES, Constant, Machine
 from lorap.machine.streaming import Model, read_model
 from lorap.settings.config import load_params
@@ -54,12 +55,24 @@ def counting() -> Machine:
     return Machine(name="counting", device="cpu", cores=1, full_rate=False, constants=constants)
 
 
-def spec_of(method: str, **changes: object) -> CompressSpec:
+def spec_of(method: str, /, **changes: object) -> CompressSpec:
     return compress_spec(PARAMS, method, 0.5).model_copy(update=changes)
 
 
 def work(method: str, windows: Calibrate = WINDOWS) -> float:
     return needs.compress(MODEL_7B, spec_of(method), windows).work
+
+
+@pytest.mark.parametrize("method", ["olica", "slimllm-ffn"])
+def test_products_between_the_passes_are_counted_too(
+    tiny_folder: Path, windows: Tensor, tmp_path: Path, counting: Machine, method: str
+) -> None:
+    """And no others but those that stand for finding eigenvectors."""
+    spec, model = spec_of(method), read_model(tiny_folder / "config.json")
+    with Products() as counter, sdpa_kernel(SDPBackend.MATH):  # type: ignore[no-untyped-call]
+        compress(spec, tiny_folder, windows[:4], tmp_path, CPU, quiet=True)
+    drawn = Calibrate(corpus="file", nsamples=4, seqlen=windows.shape[1])
+    assert 1 <= sum(compressing(counting, model, spec, drawn).values()) / counter.total <= 1.1
 
 
 @pytest.mark.parametrize(
@@ -108,14 +121,20 @@ def test_memory_is_that_of_a_layer_whatever_the_method(method: str) -> None:
 
 
 def test_gradients_are_asked_for_one_layer_at_a_time() -> None:
-    layer, inputs = 4 * 4096**2 + 3 * 4096 * 11008, 2 * 128 * 128 * 4096
-    drawn = inputs * 10 // 128
+    """The backward pass takes no more than twice a layer's activations of these windows, and a layer's gradients."""
+    layer, inputs, largest = 4 * 4096**2 + 3 * 4096 * 11008, 2 * 128 * 128 * 4096, 4096 * 11008
+    drawn, a_token = inputs * 10 // 128, 2 * (14 * 4096 + 6 * 11008)
     one_pass = 128 * ((8 * 4096 + 3 * 11008) * 2 + 8 * 11008)
-    backwards = 10 * layer + 8 * 4096 * 11008 + 2 * 128 * (14 * 4096 + 6 * 11008) + one_pass
-    need = needs.compress(MODEL_7B, spec_of("llm-pruner"), WINDOWS)
-    assert need.device == 2 * layer + inputs + 33 * drawn + backwards
-    there = needs.compress(MODEL_7B, spec_of("llm-pruner", offload=True), WINDOWS)
-    assert need.device - there.device == there.host - need.host == inputs + 32 * drawn, "but for what flows back"
+    backwards = backward_bytes(MODEL_7B.sizes, 128, 2, squared=False)
+    assert backwards == 4 * layer + 2 * largest + 128 * a_token + one_pass
+    assert 33 * drawn + backwards <= 2 * 1280 * a_token + 4 * layer
+    assert backward_bytes(MODEL_7B.sizes, 128, 2, squared=True) - backwards == 4 * layer + 8 * largest
+    for estimate, sums in (("element1", 4), ("mixed", 8)):
+        method = PARAMS.methods["llm-pruner"].overridden({"estimate": estimate})
+        need = needs.compress(MODEL_7B, spec_of("llm-pruner", method=method), WINDOWS)
+        assert need.device == 2 * layer + inputs + 33 * drawn + sums * layer + 18 * largest, "while units are scored"
+        there = needs.compress(MODEL_7B, spec_of("llm-pruner", method=method, offload=True), WINDOWS)
+        assert need.device - there.device == there.host - need.host == inputs + 32 * drawn, "but for what flows back"
 
 
 def test_who_sweeps_and_who_does_not() -> None:

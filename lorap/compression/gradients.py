@@ -1,6 +1,8 @@
 """Gradients of the loss with respect to the weights of one layer at a time, in memory for one layer."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ Gradients = dict[str, Gradient]
 
 
 def backward(
-    loop: LayerLoop, input_ids: Tensor, inputs: Sequence[Tensor]
+    loop: LayerLoop, input_ids: Tensor, inputs: Sequence[Tensor], squared: bool = True
 ) -> Iterator[tuple[int, nn.Module, Gradients]]:
     """Goes from the last layer to the first, each computed again with its gradients.
 
@@ -27,6 +29,7 @@ def backward(
         loop: Of the dense model.
         input_ids: (windows, tokens).
         inputs: Of every layer, (windows, tokens, hidden).
+        squared: Whether the squares of the gradients are wanted too.
 
     Yields:
         Number of the layer, the layer with its weights, and by projection the gradients over the windows.
@@ -40,30 +43,47 @@ def backward(
         fill_layer(layers[index], index, loop.weights, loop.dtype, loop.device)
         if not flowing:
             flowing = _behind_last_layer(loop, layers[index], input_ids, inputs[index])
-        yield index, layers[index], _layer_gradients(loop, index, layers[index], inputs[index], flowing)
+        yield index, layers[index], _layer_gradients(loop, index, layers[index], inputs[index], flowing, squared)
         layers[index].to("meta")
 
 
 @torch.enable_grad()
-def _layer_gradients(loop: LayerLoop, index: int, layer: nn.Module, inputs: Tensor, flowing: list[Tensor]) -> Gradients:
-    """Gradients of the layer's weights; ``flowing``, by its outputs, becomes that by its inputs, window by window."""
-    weights = [linear(layer, name).weight.requires_grad_() for name in PROJECTIONS]
-    sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
-    squares = [torch.zeros_like(total) for total in sums]
+def _layer_gradients(
+    loop: LayerLoop, index: int, layer: nn.Module, inputs: Tensor, flowing: list[Tensor], squared: bool
+) -> Gradients:
+    """Gradients of the layer's weights; ``flowing``, by its outputs, becomes that by its inputs, window by window.
+
+    A weight's gradient of one window is added up as soon as it is there, and is gone before the next one's.
+    """
+    weights = {name: linear(layer, name).weight.requires_grad_() for name in PROJECTIONS}
+    found = {name: _zero(weight, squared) for name, weight in weights.items()}
+    hooks = [weight.register_post_accumulate_grad_hook(partial(_add_to, found[name])) for name, weight in weights.items()]
     for number in range(len(inputs)):
         window = inputs[number : number + 1].to(loop.device).requires_grad_()
-        outputs = loop.window_outputs(index, layer, window)
-        flowing[number], *found = torch.autograd.grad(outputs, [window, *weights], flowing[number])
-        for total, square, gradient in zip(sums, squares, found, strict=True):
-            total += gradient
-            square += gradient.float().square()
-    for weight in weights:
+        torch.autograd.backward(loop.window_outputs(index, layer, window), flowing[number])
+        flowing[number] = cast("Tensor", window.grad)
+    for hook, weight in zip(hooks, weights.values(), strict=True):
+        hook.remove()
         weight.requires_grad_(False)
-    if not all(torch.stack([square.sum().isfinite() for square in squares]).tolist()):
+    if not all(torch.stack([gradient.mean.sum().isfinite() for gradient in found.values()]).tolist()):
         raise LorapError(f"layer {index}: gradients of the loss are not finite in {loop.dtype}; try float32")
-    count = len(inputs)
-    means = zip(PROJECTIONS, sums, squares, strict=True)
-    return {name: Gradient(total.div_(count), square.div_(count)) for name, total, square in means}
+    for gradient in found.values():
+        gradient.mean.div_(len(inputs))
+        gradient.squares.div_(len(inputs))
+    return found
+
+
+def _zero(weight: Tensor, squared: bool) -> Gradient:
+    total = torch.zeros_like(weight, dtype=torch.float32)
+    return Gradient(total, torch.zeros_like(total) if squared else total.new_empty(0))
+
+
+def _add_to(sums: Gradient, weight: Tensor) -> None:
+    """Adds what a window has given a weight, and forgets it."""
+    gradient, weight.grad = cast("Tensor", weight.grad), None
+    sums.mean.add_(gradient)
+    if len(sums.squares):
+        sums.squares.add_(gradient.float().square())
 
 
 def _behind_last_layer(loop: LayerLoop, layer: nn.Module, input_ids: Tensor, inputs: Tensor) -> list[Tensor]:

@@ -97,7 +97,7 @@ def score_units(
             loop.advance(index, layer)
         if not windows:
             scores.append(_scores(workers, layer, seen))
-    for _, layer, gradients in backward(loop, input_ids[:windows], inputs):
+    for _, layer, gradients in backward(loop, input_ids[:windows], inputs, spec.method.squared_gradients):
         seen = seen_by_layer.pop()  # so that no layer's sums outlive its turn
         seen.gradients = gradients
         scores.insert(0, _scores(workers, layer, seen))

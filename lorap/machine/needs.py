@@ -86,7 +86,9 @@ def _after_sweep(need: Need, model: Model, spec: CompressSpec, windows: Calibrat
     workspace = max(worker.workspace_bytes(sizes) for worker in spec.method.swept)
     if drawn.nsamples:
         flowing = inputs_bytes(sizes, drawn, width)
-        workspace = flowing + max(workspace + 8 * sizes.layer, backward_bytes(sizes, drawn.seqlen, width))
+        squared = spec.method.squared_gradients
+        sums = 4 * (1 + squared) * sizes.layer
+        workspace = flowing + max(workspace + sums, backward_bytes(sizes, drawn.seqlen, width, squared))
     layer = sizes.layer * width + sum(worker.statistics_bytes(sizes) for worker in spec.method.swept)
     sweep = _layer_by_layer(sizes, windows, spec.batch, layer, workspace, 0, spec.dtype)
     kept = sizes.layers * inputs_bytes(sizes, drawn, width)

@@ -112,15 +112,16 @@ def pass_bytes(sizes: Sizes, tokens: int, width: int) -> int:
     return tokens * ((8 * sizes.hidden + 3 * sizes.channels) * width + 8 * sizes.channels)
 
 
-def backward_bytes(sizes: Sizes, tokens: int, width: int) -> int:
+def backward_bytes(sizes: Sizes, tokens: int, width: int, squared: bool) -> int:
     """What gradients of a layer take, window by window, behind the head: the head and its logits, or the layer's.
 
-    The latter are of one window in the model's dtype, and their sums and sums of squares in float32.
+    The latter are the sums of all weights' in float32, also of their squares where they are wanted, and in the model's
+    dtype that of one window and weight, whose square is in float32.
     """
     logits = sizes.vocabulary * (sizes.hidden * width + tokens * (width + 12))
     kept = tokens * (14 * sizes.hidden + 6 * sizes.channels) * width
     largest = max(sizes.attention // 2, sizes.ffn // 3)
-    sums = (8 + width) * sizes.layer + 8 * largest
+    sums = 4 * (1 + squared) * sizes.layer + (width + 8 * squared) * largest
     return max(logits, sums + kept) + pass_bytes(sizes, tokens, width)
 
 

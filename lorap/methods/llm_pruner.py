@@ -26,6 +26,7 @@ Estimate = Annotated[
 Folding = Annotated[
     Literal["as_written", "as_published"], Field(description="which query heads count for a key-value head")
 ]
+SECOND_ORDER = ("element2", "mixed")
 DRAWN = 10  # windows, as published
 
 
@@ -41,6 +42,11 @@ class PrunerHeads(RemovesHeads):
     gradients: ClassVar[int] = DRAWN
     estimate: Estimate = "element1"
     folding: Folding = "as_written"
+
+    @property
+    def squared_gradients(self) -> bool:
+        """Those of the second order."""
+        return self.estimate in SECOND_ORDER
 
     def scores(self, layer: "nn.Module", seen: "Seen") -> Mapping[str, "Tensor"]:
         """The importance of every key-value head."""
@@ -67,6 +73,11 @@ class PrunerChannels(RemovesChannels):
     gradients: ClassVar[int] = DRAWN
     estimate: Estimate = "element1"
 
+    @property
+    def squared_gradients(self) -> bool:
+        """Those of the second order."""
+        return self.estimate in SECOND_ORDER
+
     def shrunk(self, plan: LayerPlan, shape: LayerShape, sparsity: float) -> LayerPlan:
         """As published: what stays is rounded down."""
         return replace(plan, channels=max(1, int((1 - sparsity) * shape.channels + ROUNDING)))
@@ -83,8 +94,11 @@ def lines(layer: "nn.Module", seen: "Seen", name: str, estimate: str) -> "Tensor
     from lorap.model.family import linear
     from lorap.model.units import dim_of
 
-    weight, gradient, across = linear(layer, name).weight.float(), seen.gradients[name], 1 - dim_of(name)
-    first, second = weight * gradient.mean.float(), weight.square() * gradient.squares.float()
+    weight, gradient, across = linear(layer, name).weight, seen.gradients[name], 1 - dim_of(name)
+    change = weight * gradient.mean
     if estimate == "vector":
-        return first.sum(across).abs()
-    return {"element1": first, "element2": second, "mixed": first - second / 2}[estimate].abs().sum(across)
+        return change.sum(across).abs()
+    if estimate in SECOND_ORDER:
+        second = weight.float().square() * gradient.squares
+        change = second if estimate == "element2" else change - second / 2
+    return change.abs_().sum(across)

@@ -104,6 +104,11 @@ class Olica(Treatment):
         """A weight in float32 and float64, its Gram matrix, and the eigenvectors."""
         return 60 * sizes.hidden**2
 
+    def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
+        """The sizes of o's outputs; for each head a Gram matrix of o's columns, and both weights turned."""
+        (out, inp), (_, hidden) = shape.sizes["o_proj"], shape.sizes["v_proj"]
+        return out * inp * (inp + 2 * shape.head_dim) + shape.kv_heads * shape.head_dim**2 * hidden
+
     def eigenvector_operations(self, sizes: Sizes) -> int:
         """The eigenvectors of two Gram matrices of the model's width; those of heads are small."""
         return eigenvector_operations(sizes.hidden, 2)

@@ -36,6 +36,11 @@ class Worker(Part):
     swept: ClassVar[bool] = False  # whether its scores come from a sweep over the dense model, before all compression
     gradients: ClassVar[int] = 0  # windows whose loss the scores want the gradients of
 
+    @property
+    def squared_gradients(self) -> bool:
+        """Whether the scores want the squares of these gradients too, window by window."""
+        return False
+
     def wanted(self, shape: LayerShape, plan: LayerPlan | None) -> Sequence[Want]:
         """The statistics that the work needs; without a plan, those that the scores need."""
         return ()

@@ -76,7 +76,10 @@ class Want:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Of the loss with respect to a weight: its mean over the calibration windows, and the mean of its squares."""
+    """Of the loss with respect to a weight: its mean over some windows, and that of its squares, both in float32.
+
+    Where nobody wants squares, there are none: (0,).
+    """
 
     mean: "Tensor"
     squares: "Tensor"
@@ -93,6 +96,7 @@ class Seen:
         dense: The weights of the projections as they were: (out, in).
         kept: Indices of the units that stayed, where units were removed, by the field of a plan that counts them.
         scores: What a sweep over the dense model, or a survey, has said of the layer.
+        floored: The ridge that was not enough to solve again behind an input, by the input's name.
     """
 
     moments: dict[Key, "Moments"] = field(default_factory=dict)
@@ -101,6 +105,7 @@ class Seen:
     dense: dict[str, "Tensor"] = field(default_factory=dict)
     kept: dict[str, "Tensor"] = field(default_factory=dict)
     scores: Mapping[str, "Tensor"] = field(default_factory=dict)
+    floored: dict[str, float] = field(default_factory=dict)
 
     def of(
         self, name: str, stream: Stream = "compressed", behind: Behind = "nothing", weighted: bool = False

@@ -45,3 +45,12 @@ class SlimLlm(Prune):
     def statistics_bytes(self, sizes: Sizes) -> int:
         """The second moment, in float32."""
         return 4 * sizes.channels**2
+
+    def workspace_bytes(self, sizes: Sizes) -> int:
+        """The moment, the means' part of it and the covariance, and the weights that are multiplied by it."""
+        return max(super().workspace_bytes(sizes), 12 * sizes.channels**2 + 8 * sizes.hidden * sizes.channels)
+
+    def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
+        """The covariance of down's output, and down as its directions see it."""
+        out, inp = shape.sizes["down_proj"]
+        return out * inp * (inp + 2 * out)

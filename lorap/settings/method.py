@@ -74,6 +74,11 @@ class Method(Strict):
         """Windows whose loss these scores want the gradients of."""
         return max((worker.gradients for worker in self.swept), default=0)
 
+    @property
+    def squared_gradients(self) -> bool:
+        """Whether they want the squares of the gradients too."""
+        return any(worker.squared_gradients for worker in self.swept)
+
     def modules(self) -> set[str]:
         """The modules whose code this method runs."""
         return {module for part in (*self.workers, self.share) for module in part.modules()}
