@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lorap.artifacts import catalogue
-from lorap.artifacts.grid import Cell
+from lorap.artifacts.grid import Cell, recovered_cells
 from lorap.artifacts.specs import ReportSpec
 from lorap.report.page.origins import Origins
 from lorap.report.read.facts import read_provenance
@@ -91,18 +91,36 @@ def test_another_budget_is_apart_with_its_own_share_and_takes_no_rank(spec: Repo
 
 
 @pytest.mark.parametrize(
-    ("lost", "ranked"),
+    ("sparsity", "lost", "ranked"),
     [
-        ([50.4, 50.2, 49.7, 49.6], [50.2, 49.7]),  # equally many nearer to the target
-        ([49.6, 50.4, 50.3], [50.4, 50.3]),
-        ([49.4, 50.6], []),
-        ([float("nan"), 50.0], [50.0]),
-        ([], []),
+        (0.5, [50.2, 50.1, 49.9, 49.8], [50.1, 49.9]),  # equally many nearer to the target
+        (0.5, [49.8, 50.2, 50.1], [50.2, 50.1]),
+        (0.5, [49.7, 50.3], []),
+        (0.2, [20.05, 19.58, 19.98, 20.2], [20.05, 19.98]),  # 19.58 is what published rounding leaves of 20
+        (0.5, [float("nan"), 50.0], [50.0]),
+        (0.5, [], []),
     ],
 )
-def test_ranked_methods_are_near_the_target_and_near_each_other(lost: list[float], ranked: list[float]) -> None:
+def test_ranked_methods_are_near_the_target_and_near_each_other(
+    sparsity: float, lost: list[float], ranked: list[float]
+) -> None:
     series = pd.Series(lost, dtype=float)
-    assert list(series[on_budget(series, 0.5)]) == ranked
+    assert list(series[on_budget(series, sparsity)]) == ranked
+
+
+def test_tuned_methods_are_ranked_by_what_compressing_has_removed(tmp_path: Path) -> None:
+    """An adapter beside dense weights stores more than the factors that it was made on."""
+    cells = [{"methods": ["lorap", "svd"], "sparsities": [0.5], "tune": ["alpaca"], "kept_as": ["adapter"]}]
+    spec = small_spec(cells=cells)
+    folder = fill(spec, tmp_path / "results" / "small")
+    for tuned in recovered_cells(spec.grid):
+        file = folder / "evaluate" / tuned.path / "cost.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"parameters": DENSE_PARAMETERS}))
+    ranking = made(spec, folder)[0].frame
+    of = {kind: table.set_index("method") for kind, table in ranking.groupby(ranking.tuned == "no")}
+    assert of[False]["removed %"].to_dict() == of[True]["removed %"].to_dict()
+    assert of[False]["removed %"].to_dict() == pytest.approx({"lorap": 50, "svd": 50})
+    assert set(of[False].parameters) == {DENSE_PARAMETERS}
 
 
 def test_gradients_and_domain_follow_from_the_parts_and_the_corpora(spec: ReportSpec, folder: Path) -> None:

@@ -3,8 +3,8 @@
 TABLES = {
     "main": "Perplexity and zero-shot accuracy (percent) at each sparsity",
     "ranking": "Ranking at each sparsity, by the geometric mean of the perplexities, of the methods whose shares of "
-    "removed decoder weights are within half a point of the sparsity and of each other. Mean and deviation over "
-    "calibration seeds; times and memory vary from run to run",
+    "removed decoder weights are within 0.5 % of the sparsity and of each other, adapters not counted. Mean and "
+    "deviation over calibration seeds; times and memory vary from run to run",
     "unranked": "Not in the ranking: methods that removed another share of the decoder weights, or are not measured",
     "tuning": "Tuning: before it, with its adapter, and with the adapter folded into the factors",
     "redecompose": "Folding an adapter into the factors: exactly, at a higher rank, or truncated to the old one",
