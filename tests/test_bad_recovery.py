@@ -1,6 +1,7 @@
 """Recovery told to work on what it cannot: one line each, and nothing is left behind."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,13 @@ def test_a_damaged_record_of_an_adapter_is_named(compressed: Path, meta: Any, to
     file.write_text(json.dumps(json.loads(file.read_text()) | meta if isinstance(meta, dict) else meta))
     command = ("evaluate", "cost", "--model", "small", "--adapter", "adapter", "--out", "out.json")
     assert refused(*command) == told
+
+
+def test_tuning_does_not_fill_the_padding_of_an_export(work: Path) -> None:
+    """Layers of unequal widths become those of a stock class by zeros; the folder that they come from is tuned."""
+    compress = ("compress", "--model", "model", "--calibration", "c.safetensors", "--method", "flap+refit")
+    succeed(*compress, "--sparsity", 0.5, "--out", "small")
+    succeed("export", "--model", "small", "--out", "stock")
+    told = refused(*TUNE, "--data", "book.txt", "--max-steps", 1, "--model", "stock")
+    assert re.match(r"stock: layer \d: \d+ of \d+ (values|channels) are zeros, the padding of an export, ", told)
+    succeed(*TUNE, "--data", "book.txt", "--max-steps", 1)

@@ -28,6 +28,7 @@ from lorap.model.sizes import read_sizes
 from lorap.model.tokenizer import load_tokenizer
 from lorap.tuning.checkpoints import Seal, last_checkpoint
 from lorap.tuning.lora import attach, save_adapter
+from lorap.tuning.padded import require_no_padding
 from lorap.tuning.start import Start
 from lorap.tuning.watch import Watch, history_of
 
@@ -58,7 +59,7 @@ def train(
         quiet: No progress bar, and no word at the start.
 
     Raises:
-        LorapError: Model or data cannot be used, the settings contradict each other, there is too little memory, or
+        LorapError: Model or data cannot be used, the model is padded, the settings contradict each other, there is too little memory, or
             the loss diverges.
     """
     dtype, form = DTYPES.get(spec.tune.dtype), spec.tune.form
@@ -66,6 +67,7 @@ def train(
     place = require_place(folder, dtype, device, form, comfort=most)
     start = Start(spec.tune.batch, place, most, quiet)
     model, tokenizer = load_model(folder, dtype, form=form), load_tokenizer(folder)
+    require_no_padding(model, folder)
     rows, held_out, left_out = tuning_rows(spec, tokenizer, data)
     arguments = training_arguments(spec, checkpoints, model.dtype, device.type, quiet)
     logging.set_verbosity_error()
