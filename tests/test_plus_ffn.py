@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lorap.core.ridge import refit
+from lorap.core.ridge import refit, refit_where_seen
 from lorap.core.surgeon import remove
 from lorap.core.water import fill, lower_hull
 
@@ -41,6 +41,16 @@ def test_a_refit_that_finds_nothing_to_mend_changes_nothing() -> None:
     inputs, old = draw(TOKENS, WIDTH), draw(OUT, WIDTH, seed=2)
     gram = inputs.T @ inputs / TOKENS
     torch.testing.assert_close(refit(old, old @ gram, gram, 1.0).double(), old, rtol=0, atol=1e-6)
+
+
+def test_behind_inputs_that_span_too_little_the_least_change_is_the_best_there_is() -> None:
+    generator = torch.Generator().manual_seed(3)
+    inputs, old = (torch.randn(shape, generator=generator) for shape in ((5, 12), (7, 12)))
+    target = torch.randn(5, 7, generator=generator)
+    new = refit_where_seen(old, target.T @ inputs, inputs.T @ inputs, 1e-6)
+    torch.testing.assert_close(inputs @ new.T, target, rtol=0, atol=1e-4)
+    least = torch.linalg.lstsq(inputs.double(), (target - inputs @ old.T).double(), driver="gelsd").solution.T
+    torch.testing.assert_close((new - old).double(), least, rtol=0, atol=1e-4)
 
 
 def test_a_feature_that_is_always_zero_keeps_its_weight() -> None:

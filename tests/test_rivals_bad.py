@@ -59,14 +59,18 @@ def test_fluctuations_alone_that_are_not_finite_are_named_too(
         )
 
 
+@pytest.mark.parametrize(("name", "count"), [("svd-llm", 3), ("svd-llm-update", 1)])
 def test_too_few_tokens_for_svd_llm_are_told_for_each_moment_and_do_no_harm(
-    work: Path, capsys: pytest.CaptureFixture[str]
+    work: Path, capsys: pytest.CaptureFixture[str], name: str, count: int
 ) -> None:
-    few = lorap.calibrate("model", "few.safetensors", text="book.txt", nsamples=3, seqlen=8)
-    lorap.compress("model", few, "small", method="svd-llm", sparsity=0.5, quiet=True)
-    told = [line.partition(" features: ")[0] for line in capsys.readouterr().err.splitlines()]
+    few = lorap.calibrate("model", "few.safetensors", text="book.txt", nsamples=count, seqlen=8)
+    lorap.compress("model", few, "small", method=name, sparsity=0.5, quiet=True)
+    lines = capsys.readouterr().err.splitlines()
+    floored = [line.partition(": not positive")[0] for line in lines if "positive definite" in line]
+    assert floored == [f"lorap: warning: layer {index}" for index in range(3) if name == "svd-llm-update"]
+    told = [line.partition(" features: ")[0] for line in lines if "positive definite" not in line]
     assert told == [
-        f"lorap: warning: 24 calibration tokens for the second moment of {name}, which has {width}"
+        f"lorap: warning: {8 * count} calibration tokens for the second moment of {name}, which has {width}"
         for name, width in (("attention_in", 64), ("attention_out", 64), ("ffn_hidden", 96), ("ffn_in", 64))
     ]
     tensors = load_file("small/model.safetensors")

@@ -22,7 +22,7 @@ from lorap.compression.scoring import plan_for
 from lorap.compression.settling import settle_attention
 from lorap.compression.store import Store
 from lorap.methods.seen import Behind, Seen, Stream, Want
-from lorap.methods.solving import in_layer
+from lorap.methods.solving import in_layer, tell_of_floors
 from lorap.model.family import linear
 from lorap.model.folder import read_config, write_companions
 from lorap.model.layer_plan import PROJECTIONS, READERS, SUBLAYER_OF
@@ -167,4 +167,5 @@ def _change(loop: LayerLoop, index: int, layer: nn.Module, plan: Plan, method: M
         gather("layer", READERS)
         if method.repair:
             method.repair.apply(layer, layer_plan, seen)
+    tell_of_floors(index, seen.floored)
     return layer_errors(layer, (attention, ffn), seen) | joint

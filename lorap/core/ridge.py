@@ -36,6 +36,23 @@ def refit(weight: Tensor, cross: Tensor, gram: Tensor, ridge: float) -> Tensor:
     return weight.float() + change.float().to(weight.device)
 
 
+def refit_where_seen(weight: Tensor, cross: Tensor, gram: Tensor, floor: float) -> Tensor:
+    """The least change that minimises E|t - W' f|^2 in the directions of f that occur; in others W stays as it is.
+
+    Args:
+        weight: W, (out, in).
+        cross: X = E[t f^T], (out, in).
+        gram: K = E[f f^T], (in, in), positive definite or not.
+        floor: Eigenvalues of K below this part of the largest one count as 0.
+
+    Returns:
+        (out, in), float32.
+    """
+    gap = in_float64(cross - weight.to(cross) @ gram.to(cross))
+    change = gap @ torch.linalg.pinv(in_float64(gram), rtol=floor, hermitian=True)
+    return weight.float() + change.float().to(weight.device)
+
+
 def unit_scale(gram: Tensor) -> Tensor:
     """The root of a Gram matrix's diagonal, by which both sides are divided so that the diagonal becomes 1: (in,)."""
     diagonal = gram.diagonal()

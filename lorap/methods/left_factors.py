@@ -42,7 +42,7 @@ class LeftFactors(Repair):
         for name, rank in plan.ranks.items():
             if rank is not None:
                 gram = seen.of(INPUT_OF[name]).products_of()
-                solve_again(layer, name, seen.dense[name].float() @ gram, gram, self.ridge)
+                solve_again(layer, seen, name, seen.dense[name].float() @ gram, gram, self.ridge)
 
     def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
         """For each projection a Gram matrix times two weights, a Cholesky factor and two triangular solutions."""

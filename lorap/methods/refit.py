@@ -8,7 +8,7 @@ from pydantic import Field
 from lorap.errors import LorapError
 from lorap.methods.part import Repair
 from lorap.methods.seen import Want
-from lorap.methods.solving import solving
+from lorap.methods.solving import FLOOR
 from lorap.model.layer_plan import FFN, INPUT_OF, LayerPlan, LayerShape
 from lorap.model.sizes import Sizes
 
@@ -67,7 +67,7 @@ class Refit(Repair):
             inputs = seen.of("attention_in")
             gram = inputs.products_of()
             goal = gram.lerp(inputs.products_of("counterpart"), self.value_target)
-            solve_again(layer, "v_proj", seen.dense["v_proj"].float() @ goal, gram, self.ridge)
+            solve_again(layer, seen, "v_proj", seen.dense["v_proj"].float() @ goal, gram, self.ridge)
 
     def mend_attention(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Solves o for the output that the dense attention has on the same stream."""
@@ -76,7 +76,7 @@ class Refit(Repair):
         if has(layer, "o_proj"):
             inputs = seen.of("attention_out", behind="attention", weighted=self.weighted)
             cross = seen.dense["o_proj"].float() @ inputs.products_of("before")
-            solve_again(layer, "o_proj", cross, inputs.products_of(), self.ridge)
+            solve_again(layer, seen, "o_proj", cross, inputs.products_of(), self.ridge)
 
     def apply(self, layer: "nn.Module", plan: LayerPlan, seen: "Seen") -> None:
         """Solves down for the mixed target, with the channels that are left."""
@@ -87,7 +87,7 @@ class Refit(Repair):
             prior, kept = seen.dense["down_proj"], seen.kept.get("channels")
             if kept is not None:
                 gram, cross, prior = gram[kept][:, kept], cross[:, kept], prior[:, kept]
-            solve_again(layer, "down_proj", cross, gram, self.ridge, prior)
+            solve_again(layer, seen, "down_proj", cross, gram, self.ridge, prior)
 
     def solutions(self, shape: LayerShape, plan: LayerPlan) -> float:
         """For each of them a Gram matrix times a weight, a Cholesky factor and two triangular solutions."""
@@ -131,10 +131,15 @@ def moments_of_channels(seen: "Seen", dense_target: float, weighted: bool) -> tu
 
 
 def solve_again(
-    layer: "nn.Module", name: str, cross: "Tensor", gram: "Tensor", ridge: float, prior: "Tensor | None" = None
+    layer: "nn.Module",
+    seen: "Seen",
+    name: str,
+    cross: "Tensor",
+    gram: "Tensor",
+    ridge: float,
+    prior: "Tensor | None" = None,
 ) -> None:
     """Refits a projection in the form that it has, of a pair of factors the left one; ``prior`` in place of its own."""
-    from lorap.core.ridge import refit
     from lorap.model.family import bias_of, linear, projection
     from lorap.model.modeling_lorap import LowRankLinear
     from lorap.model.swap import set_factors, set_linear
@@ -142,12 +147,23 @@ def solve_again(
     module = projection(layer, name)
     if not isinstance(module, LowRankLinear):
         weight = linear(layer, name).weight if prior is None else prior
-        with solving(INPUT_OF[name], "ridge", ridge):
-            fitted = refit(weight, cross, gram, ridge)
+        fitted = _floored(seen, INPUT_OF[name], weight, cross, gram, ridge)
         set_linear(layer, name, fitted.to(weight.dtype), linear(layer, name).bias)
         return
     left, right = module.factors()
     thin = right.float()
-    with solving(INPUT_OF[name], "ridge", ridge):
-        fitted = refit(left, cross @ thin.T, thin @ gram @ thin.T, ridge)
+    fitted = _floored(seen, INPUT_OF[name], left, cross @ thin.T, thin @ gram @ thin.T, ridge)
     set_factors(layer, name, fitted.to(left.dtype), right, bias_of(module))
+
+
+def _floored(seen: "Seen", name: str, weight: "Tensor", cross: "Tensor", gram: "Tensor", ridge: float) -> "Tensor":
+    """A refit; where the moment is not positive definite with the ridge it gets a floor, and ``seen`` knows of it."""
+    import torch
+
+    from lorap.core.ridge import refit, refit_where_seen
+
+    try:
+        return refit(weight, cross, gram, ridge)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        seen.floored[name] = ridge
+    return refit_where_seen(weight, cross, gram, FLOOR)

@@ -1,9 +1,12 @@
-"""Systems of equations made of second moments: where one is singular, the fault names layer, input and a way out."""
+"""Systems of equations made of second moments: where one is singular, lorap names layer, input and a way out."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from lorap.errors import LorapError, first_line
+
+FLOOR = 1e-6  # of the largest eigenvalue of a moment: below it a solution whose ridge is not enough changes nothing
 
 
 @contextmanager
@@ -42,3 +45,15 @@ def in_layer(index: int) -> Iterator[None]:
         yield
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise LorapError(f"layer {index}: {first_line(error)}") from error
+
+
+def tell_of_floors(index: int, floored: Mapping[str, float]) -> None:
+    """Says on stderr, once a layer, whose moments a solution has given a floor (``methods.seen.Seen.floored``)."""
+    if floored:
+        names, ridges = ", ".join(floored), ", ".join(f"{ridge:g}" for ridge in sorted(set(floored.values())))
+        print(
+            f"lorap: warning: layer {index}: not positive definite with ridge {ridges}: the second moment of {names}; "
+            f"solved above {FLOOR:g} of its largest eigenvalue; raise ridge, or calibrate on more windows",
+            file=sys.stderr,
+            flush=True,
+        )
