@@ -55,8 +55,8 @@ def wanda_sp_refit(model: PreTrainedModel, windows: Tensor, counts: Counts, ridg
 
 @torch.no_grad()
 def flap_refit(model: PreTrainedModel, windows: Tensor, sparsity: float, ridge: float) -> list[Cut]:
-    """The units that FLAP removes, with the true variance and below one threshold; solved again, without its biases."""
-    cuts = flap(copy.deepcopy(model), windows, sparsity, "wifv", False, None)
+    """The units that FLAP removes, with the published scores and exact costs; solved again, without its biases."""
+    cuts = flap(copy.deepcopy(model), windows, sparsity, "wifv", True, None)
     return refit_behind(model, windows, ridge, lambda index, layer, seen: cuts[index])
 
 
@@ -114,8 +114,9 @@ def flap_metric(weight: Tensor, windows: Sequence[Tensor], metric: Metric, publi
 
 @torch.no_grad()
 def flap(
-    model: PreTrainedModel, windows: Tensor, sparsity: float, metric: Metric, published: bool, counts: Counts | None
-) -> list[Cut]:
+    model: PreTrainedModel, windows: Tensor, sparsity: float, metric: Metric, published: bool, counts: Counts | None,
+    published_costs: bool = False,
+) -> list[Cut]:  # fmt: skip
     """FLAP with its biases: UL-UM where ``counts`` says how many go from each layer, else AL-AM."""
     seen = readings(model, windows)
     columns: list[tuple[Tensor, Tensor]] = []
@@ -128,7 +129,7 @@ def flap(
             heads, channels = counts(layer)
             cuts.append(Cut(lowest(by_group(o, groups_of(layer)), heads), lowest(down.tolist(), channels)))
     else:
-        cuts = _below_one_threshold(model, columns, sparsity, published)
+        cuts = _below_one_threshold(model, columns, sparsity, published_costs)
     for layer, read, cut in zip(model.model.layers, seen, cuts, strict=True):
         _replace_by_means(layer, {name: mean_of(read[name]) for name in LAST}, cut)
     return cuts
