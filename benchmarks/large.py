@@ -36,7 +36,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--channels", type=int, default=8640)
     parser.add_argument("--heads", type=int, default=32)
     parser.add_argument("--layers", type=int, default=26)
-    parser.add_argument("--deeper", type=int, default=30, help="layers of a second model, which may take no more")
+    parser.add_argument("--deeper", type=int, default=30, help="layers of a second model, which may take no more; 0: none")
+    parser.add_argument("--method", default="lorap")
     parser.add_argument("--sparsity", type=float, default=0.5)
     parser.add_argument("--nsamples", type=int, default=32)
     parser.add_argument("--windows", type=int, default=8, help="of 128 tokens, for the perplexity")
@@ -115,7 +116,7 @@ def measure(args: argparse.Namespace, layers: int, limited: Limited) -> dict[str
 def compressing(args: argparse.Namespace, layers: int) -> list[object]:
     """The command that compresses a model, but for where to."""
     files = ["--model", f"dense-{layers}", "--calibration", f"calibration-{layers}.safetensors"]
-    return ["compress", *files, "--sparsity", args.sparsity]
+    return ["compress", *files, "--method", args.method, "--sparsity", args.sparsity]
 
 
 def disturbed(args: argparse.Namespace, limited: Limited, undisturbed: float) -> dict[str, Any]:
@@ -139,11 +140,13 @@ def main() -> None:
     found["limit_bytes"] = limited.limit()
     found["model"] = measure(args, args.layers, limited)
     write_json(args.out, found)
-    found["killed"] = disturbed(args, limited, found["model"]["compress"]["seconds"])
-    found["same bytes after kills"] = found["killed"]["sha256"] == found["model"]["sha256"]
-    write_json(args.out, found)
-    found["deeper"] = measure(args, args.deeper, limited)
-    write_json(args.out, found)
+    if args.kills:
+        found["killed"] = disturbed(args, limited, found["model"]["compress"]["seconds"])
+        found["same bytes after kills"] = found["killed"]["sha256"] == found["model"]["sha256"]
+        write_json(args.out, found)
+    if args.deeper:
+        found["deeper"] = measure(args, args.deeper, limited)
+        write_json(args.out, found)
     print(args.out.read_text(encoding="utf-8"))
 
 

@@ -15,9 +15,13 @@ from tests.rival_methods import METHODS, by
 @pytest.fixture
 def overflowing(tokenizer_folder: Path, tmp_path: Path) -> Path:
     """A model whose last layer leaves the range of float16, though all its weights are inside it."""
-    folder = save_random_model(FAMILIES["llama-gqa"](), tmp_path / "model", tokenizer_folder)
-    tensors = load_file(folder / "model.safetensors")
-    tensors["model.layers.2.mlp.up_proj.weight"] *= 60000 / tensors["model.layers.2.mlp.up_proj.weight"].abs().max()
+    return overflowing_in(2, tmp_path / "model", tokenizer_folder)
+
+
+def overflowing_in(layer: int, folder: Path, tokenizer_folder: Path) -> Path:
+    save_random_model(FAMILIES["llama-gqa"](), folder, tokenizer_folder)
+    tensors, name = load_file(folder / "model.safetensors"), f"model.layers.{layer}.mlp.up_proj.weight"
+    tensors[name] *= 60000 / tensors[name].abs().max()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
@@ -31,6 +35,14 @@ def test_gradients_that_are_not_finite_are_named_by_layer(
     assert str(refused.value) == ("layer 2: gradients of the loss are not finite in torch.float16; try float32")
     assert not any((tmp_path / "half").iterdir())
     by(name, overflowing, tmp_path / "full", windows, 0.5, dtype="float32")
+
+
+def test_a_layer_that_overflows_before_the_last_is_named_and_not_the_one_whose_gradients_come_first(
+    tokenizer_folder: Path, windows: Tensor, tmp_path: Path
+) -> None:
+    folder = overflowing_in(0, tmp_path / "model", tokenizer_folder)
+    with pytest.raises(LorapError, match=r"^layer 0: output holds values that are not finite in torch.float16; try"):
+        by("llm-pruner", folder, tmp_path / "half", windows, 0.5, dtype="float16")
 
 
 @pytest.mark.parametrize("name", ["wanda-sp", "flap", "flap-as-written", "svd-llm"])
@@ -81,9 +93,12 @@ def test_methods_without_a_whole_moment_are_content_with_few_tokens(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = lorap.calibrate("model", "few.safetensors", text="book.txt", nsamples=3, seqlen=8)
-    for name in ("magnitude-sp", "wanda-sp", "flap", "llm-pruner"):
+    for name in ("magnitude-sp", "wanda-sp", "flap"):
         lorap.compress("model", few, name, method=name, sparsity=0.5, quiet=True)
     assert capsys.readouterr().err == ""
+    lorap.compress("model", few, "pruned", method="llm-pruner", sparsity=0.5, quiet=True)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told == "lorap: warning: gradients of 3 calibration windows, 10 are wanted; calibrate on more windows"
 
 
 def test_a_plan_by_the_scores_of_units_asks_for_windows(work: Path) -> None:

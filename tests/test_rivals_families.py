@@ -57,7 +57,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, wi
     root, made = tmp_path_factory.mktemp("rivals"), {}
     for family, config in FAMILIES.items():
         dense = save_random_model(config(), root / family, tokenizer_folder)
-        for name, sparsity in (("flap", 0.8), ("llm-pruner", 0.5), ("svd-llm", 0.5), ("wanda-sp+refit", 0.5)):
+        for name, sparsity in (("flap", 0.8), ("llm-pruner", 0.5), ("svd-llm", 0.5), ("wanda-sp+refit", 0.5), ("olica", 0.5)):
             made[f"{family}-{name}"] = root / f"{family}-{name}"
             by(name, dense, made[f"{family}-{name}"], windows, sparsity)
     return made
@@ -82,8 +82,8 @@ def joined(model: Path, adapter: Path, out: Path) -> Any:
 
 
 @pytest.mark.parametrize("name", RIVALS)
-def test_an_adapter_joins_exactly(tiny_folder: Path, windows: Tensor, tmp_path: Path, name: str) -> None:
-    by(name, tiny_folder, tmp_path / "out", windows, 0.5)
+def test_an_adapter_joins_exactly(family_folder: Path, windows: Tensor, tmp_path: Path, name: str) -> None:
+    by(name, family_folder, tmp_path / "out", windows, 0.5)
     adapter = random_adapter(tmp_path / "out", tmp_path / "adapter")
     whole = joined(tmp_path / "out", adapter, tmp_path / "joined")
     assert total_variation(load_tuned(tmp_path / "out", adapter), whole, windows) < 1e-4
@@ -91,11 +91,14 @@ def test_an_adapter_joins_exactly(tiny_folder: Path, windows: Tensor, tmp_path: 
 
 
 @pytest.mark.parametrize("form", ["factored", "dense"])
-def test_flap_with_layers_that_are_gone_is_tuned_and_joined_on_every_family(
-    family_folder: Path, windows: Tensor, tmp_path: Path, form: str
+@pytest.mark.parametrize(
+    ("name", "sparsity"), [("flap", 0.8), *((name, 0.5) for name in ("llm-pruner", "svd-llm", "olica", "flap+refit"))]
+)
+def test_they_are_tuned_and_joined_on_every_family(
+    family_folder: Path, windows: Tensor, tmp_path: Path, name: str, sparsity: float, form: str
 ) -> None:
-    plan = by("flap", family_folder, tmp_path / "out", windows, 0.8)
-    assert 0 in [layer.kv_heads for layer in plan.layers]
+    plan = by(name, family_folder, tmp_path / "out", windows, sparsity)
+    assert name != "flap" or 0 in [layer.kv_heads for layer in plan.layers], "layers without attention are tuned too"
     text = tmp_path / "text.txt"
     text.write_text("to be or not to be, that is the question. " * 4)
     (tmp_path / "adapter").mkdir()

@@ -34,14 +34,15 @@ def run(arguments: Namespace) -> None:
     wanted = options.given(arguments, "method", "form", "params", "calibration", "survey") | options.overrides_of(
         arguments
     )
-    found = plan(arguments.model, sparsity=options.sparsity_of(arguments), quiet=arguments.quiet, **wanted)
+    sparsity = options.sparsity_of(arguments)
+    found = plan(arguments.model, sparsity=sparsity, quiet=arguments.quiet, **wanted)
     if arguments.json:
         print_json(found.as_dict(arguments.tokens))
     else:
-        print("\n".join(_lines(found, arguments.tokens)))
+        print("\n".join(_lines(found, sparsity, arguments.tokens)))
 
 
-def _lines(planned: "Plan", tokens: int) -> Iterator[str]:
+def _lines(planned: "Plan", sparsity: float, tokens: int) -> Iterator[str]:
     """The plan for a person: totals, then runs of equal layers."""
     from lorap.model.counting import count_cache, count_macs, count_parameters
 
@@ -51,5 +52,5 @@ def _lines(planned: "Plan", tokens: int) -> Iterator[str]:
     yield f"MACs        {macs[0]:,} -> {macs[1]:,} ({tokens} tokens)"
     cache = [count_cache(model) for model in (planned.dense, planned.compressed)]
     yield f"KV cache    {cache[0]:,} -> {cache[1]:,} numbers a token"
-    yield f"linears     {planned.removed:.2%} of their weights removed"
+    yield f"linears     {planned.removed:.2%} of their weights removed, {sparsity:.2%} asked for"
     yield from (f"{span}  {text}" for span, text in layer_lines(zip(planned.layers, planned.shapes, strict=True)))

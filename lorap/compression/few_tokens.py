@@ -1,4 +1,4 @@
-"""A warning where a calibration has fewer tokens than a second moment has rows."""
+"""Warnings where a calibration has fewer tokens than a second moment has rows, or too few windows for gradients."""
 
 import sys
 from collections.abc import Iterable
@@ -28,3 +28,13 @@ def warn_of_few_tokens(wants: Iterable[Want], shape: LayerShape, tokens: int) ->
                 file=sys.stderr,
                 flush=True,
             )
+
+
+def warn_of_few_windows(wanted: int, windows: int) -> None:
+    """Says on stderr that gradients are of all windows, where a method wants those of more."""
+    if windows < wanted:
+        print(
+            f"lorap: warning: gradients of {windows} calibration windows, {wanted} are wanted; calibrate on more windows",
+            file=sys.stderr,
+            flush=True,
+        )

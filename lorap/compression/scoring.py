@@ -9,6 +9,7 @@ from tqdm import tqdm
 from transformers import PreTrainedConfig
 
 from lorap.artifacts.specs import CompressSpec
+from lorap.compression.few_tokens import warn_of_few_windows
 from lorap.compression.gradients import backward
 from lorap.compression.loop import LayerLoop
 from lorap.compression.planning import Plan, plan_model
@@ -80,6 +81,7 @@ def score_units(
     if others := [want for want in wants if want != Want(want.input, want.kind)]:
         raise ValueError(f"{others[0]}: nothing is compressed in this sweep, so that there is one stream only")
     windows = spec.method.gradients
+    warn_of_few_windows(windows, len(input_ids))
     store = Store(spec.offload, device, beside)
     input_ids = input_ids if wants else input_ids[: max(1, windows)]  # the others have nothing to say
     loop = LayerLoop(dense, model, input_ids, config.dtype or torch.float32, device, spec.at_once(), store)
@@ -95,6 +97,8 @@ def score_units(
             loop.gather(index, layer, wants, seen, onward=True)
         else:
             loop.advance(index, layer)
+            if not bool(loop.streams["compressed"].isfinite().all()):
+                raise LorapError(f"layer {index}: output holds values that are not finite in {loop.dtype}; try float32")
         if not windows:
             scores.append(_scores(workers, layer, seen))
     for _, layer, gradients in backward(loop, input_ids[:windows], inputs, spec.method.squared_gradients):
