@@ -36,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--channels", type=int, default=8640)
     parser.add_argument("--heads", type=int, default=32)
     parser.add_argument("--layers", type=int, default=26)
-    parser.add_argument("--deeper", type=int, default=30, help="layers of a second model, which may take no more; 0: none")
+    parser.add_argument("--deeper", type=int, default=30, help="layers of a second model; 0: none")
     parser.add_argument("--method", default="lorap")
     parser.add_argument("--sparsity", type=float, default=0.5)
     parser.add_argument("--nsamples", type=int, default=32)

@@ -34,7 +34,8 @@ def warn_of_few_windows(wanted: int, windows: int) -> None:
     """Says on stderr that gradients are of all windows, where a method wants those of more."""
     if windows < wanted:
         print(
-            f"lorap: warning: gradients of {windows} calibration windows, {wanted} are wanted; calibrate on more windows",
+            f"lorap: warning: gradients of {windows} calibration windows, {wanted} are wanted; "
+            "calibrate on more windows",
             file=sys.stderr,
             flush=True,
         )

@@ -55,22 +55,25 @@ def _layer_gradients(
 
     A weight's gradient of one window is added up as soon as it is there, and is gone before the next one's.
     """
-    weights = {name: linear(layer, name).weight.requires_grad_() for name in PROJECTIONS}
-    found = {name: _zero(weight, squared) for name, weight in weights.items()}
-    hooks = [weight.register_post_accumulate_grad_hook(partial(_add_to, found[name])) for name, weight in weights.items()]
+    weights = [linear(layer, name).weight.requires_grad_() for name in PROJECTIONS]
+    found = [_zero(weight, squared) for weight in weights]
+    hooks = [
+        weight.register_post_accumulate_grad_hook(partial(_add_to, sums))
+        for weight, sums in zip(weights, found, strict=True)
+    ]
     for number in range(len(inputs)):
         window = inputs[number : number + 1].to(loop.device).requires_grad_()
         torch.autograd.backward(loop.window_outputs(index, layer, window), flowing[number])
         flowing[number] = cast("Tensor", window.grad)
-    for hook, weight in zip(hooks, weights.values(), strict=True):
+    for hook, weight in zip(hooks, weights, strict=True):
         hook.remove()
         weight.requires_grad_(False)
-    if not all(torch.stack([gradient.mean.sum().isfinite() for gradient in found.values()]).tolist()):
+    if not all(torch.stack([sums.mean.sum().isfinite() for sums in found]).tolist()):
         raise LorapError(f"layer {index}: gradients of the loss are not finite in {loop.dtype}; try float32")
-    for gradient in found.values():
-        gradient.mean.div_(len(inputs))
-        gradient.squares.div_(len(inputs))
-    return found
+    for sums in found:
+        sums.mean.div_(len(inputs))
+        sums.squares.div_(len(inputs))
+    return dict(zip(PROJECTIONS, found, strict=True))
 
 
 def _zero(weight: Tensor, squared: bool) -> Gradient:

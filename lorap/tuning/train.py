@@ -59,8 +59,8 @@ def train(
         quiet: No progress bar, and no word at the start.
 
     Raises:
-        LorapError: Model or data cannot be used, the model is padded, the settings contradict each other, there is too little memory, or
-            the loss diverges.
+        LorapError: Model or data cannot be used, the model is padded, the settings contradict each other, there is too
+            little memory, or the loss diverges.
     """
     dtype, form = DTYPES.get(spec.tune.dtype), spec.tune.form
     most = needs.tune(read_sizes(folder / "config.json"), spec).device
