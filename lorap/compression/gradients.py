@@ -58,7 +58,7 @@ def _layer_gradients(
     weights = [linear(layer, name).weight.requires_grad_() for name in PROJECTIONS]
     found = [_zero(weight, squared) for weight in weights]
     hooks = [
-        weight.register_post_accumulate_grad_hook(partial(_add_to, sums))
+        weight.register_post_accumulate_grad_hook(partial(_add_to, sums))  # type: ignore[no-untyped-call]
         for weight, sums in zip(weights, found, strict=True)
     ]
     for number in range(len(inputs)):
