@@ -9,6 +9,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -25,6 +26,8 @@ aten = torch.ops.aten
 CPU = torch.device("cpu")
 INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 RECORDERS = (torch._C.DispatchKey.AutogradFunctionality, torch._C.DispatchKey.ADInplaceOrView)
+TENSOR: Any = Tensor  # whose methods torch has not typed
+GRAD = (TENSOR.grad.__get__, TENSOR.grad.__set__)
 WAITS = (aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default, aten.equal.default)
 
 
@@ -134,6 +137,13 @@ class _Named(TorchFunctionMode):
         if func is Tensor.requires_grad_ and isinstance(args[0], OnDevice):
             args[0].numbers.requires_grad_(*args[1:], **kwargs)
             return args[0]
+        if func is TENSOR.register_post_accumulate_grad_hook and isinstance(args[0], OnDevice):
+            return func(args[0].numbers, partial(self._call, args[1], args[0]))
+        if func is TENSOR.backward:
+            return func(*tree_map(numbers_of, args), **tree_map(numbers_of, kwargs))
+        if func in GRAD and isinstance(args[0], OnDevice):
+            found = func(*map(numbers_of, args))
+            return found if found is None else self.mode.new(found, args[0].device)
         if func is torch.autograd.grad:
             args, kwargs = tree_map(numbers_of, (args, kwargs))
             return tree_map(lambda found: self.mode.new(found, torch.device(self.kind, 0)), func(*args, **kwargs))
@@ -144,6 +154,10 @@ class _Named(TorchFunctionMode):
             if func in (torch.tensor, torch.as_tensor, torch.asarray) and isinstance(device, torch.device):
                 return func(*args, **(kwargs | {"device": CPU})).to(device)
         return func(*args, **kwargs)
+
+    def _call(self, hook: Callable[[Tensor], None], tensor: Tensor, _: Tensor) -> None:
+        with self:  # which the engine has left
+            hook(tensor)
 
     def _numbered(self, device: Any) -> Any:
         is_bare = isinstance(device, str | torch.device) and str(device) == self.kind

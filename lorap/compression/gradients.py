@@ -63,7 +63,7 @@ def _layer_gradients(
     ]
     for number in range(len(inputs)):
         window = inputs[number : number + 1].to(loop.device).requires_grad_()
-        torch.autograd.backward(loop.window_outputs(index, layer, window), flowing[number])
+        loop.window_outputs(index, layer, window).backward(flowing[number])  # type: ignore[no-untyped-call]
         flowing[number] = cast("Tensor", window.grad)
     for hook, weight in zip(hooks, weights, strict=True):
         hook.remove()
